@@ -1,0 +1,1 @@
+"""Ground floor: clock, backoff, limits, tasks, log. No business noun lives here."""

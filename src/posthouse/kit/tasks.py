@@ -1,0 +1,64 @@
+"""Background tasks with an owner: started by name, restarted when they crash, stopped together.
+
+The one place where a broad `except` is right: a supervisor logs the crash, counts it, waits and starts again.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from posthouse.kit.backoff import Backoff
+from posthouse.kit.clock import Clock
+from posthouse.kit.log import logger
+
+_log = logger(__name__)
+
+
+class Tasks:
+    """Owns background tasks of one component. `close` cancels and awaits them all."""
+
+    def __init__(self, clock: Clock, backoff: Backoff | None = None) -> None:
+        self._clock = clock
+        self._backoff = backoff or Backoff(first_s=0.1, longest_s=5.0)
+        self._running: set[asyncio.Task[None]] = set()
+        self.crashes = 0
+
+    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `work` once in the background; a crash is logged and counted."""
+        return self._own(asyncio.get_running_loop().create_task(self._guard(name, work), name=name))
+
+    def supervise(self, name: str, loop: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        """Run `loop()` until closed; when it crashes or returns, start it again after a backoff."""
+        return self._own(asyncio.get_running_loop().create_task(self._restart(name, loop), name=name))
+
+    async def close(self) -> None:
+        """Cancel what still runs and wait until all of it has ended."""
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    def _own(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    async def _guard(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as error:
+            self.crashes += 1
+            _log.error("background task crashed", task=name, error=error)
+
+    async def _restart(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
+        attempt = 0
+        while True:
+            started = self._clock.monotonic()
+            try:
+                await loop()
+                _log.warning("background loop ended; starting it again", task=name)
+            except Exception as error:
+                self.crashes += 1
+                _log.error("background loop crashed; starting it again", task=name, error=error)
+            attempt = 1 if self._clock.monotonic() - started > self._backoff.longest_s else attempt + 1
+            await self._clock.sleep(self._backoff.delay_s(attempt, 1.0))

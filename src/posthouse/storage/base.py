@@ -1,0 +1,326 @@
+"""The storage port: three small protocols that every engine implements with the same meaning.
+
+`Log` holds conversations and account logs, `Feed` gives a database's entries in commit order, `Directory` holds
+what an application says about its users. All methods may raise `StorageUnavailable` (the outcome is certain: nothing
+was done) and its subclasses; reads may raise `StorageCorrupt`. "No such conversation" and "not a member" are
+answers (`Refused`), not errors. The contract suite in posthouse.testing.contracts.storage runs on every engine.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from posthouse.model.conversation import Conversation, History, Kind, Member, Role
+from posthouse.model.cursor import Cursor
+from posthouse.model.entry import Entry
+from posthouse.protocol.codes import Code
+from posthouse.protocol.frames import MemberCursor, Summary
+
+REPEAT_WINDOW_MS = 30 * 24 * 3600 * 1000
+"""A send may be repeated safely for so long after it was made (G2)."""
+FUTURE_MS_MAX = 24 * 3600 * 1000
+"""`made_at` may lie at most so far ahead of the database's time."""
+JOIN_USERS_MAX = 1_000
+"""Users that one membership entry may name."""
+
+
+# What is written ------------------------------------------------------------------------------------------------
+
+
+class Create(msgspec.Struct, frozen=True, kw_only=True):
+    """Start a log. `members` are (user, role); repeating the same creation is answered as a duplicate."""
+
+    kind: Kind
+    members: tuple[tuple[str, Role], ...] = ()
+    title: str = ""
+    history: History = History.JOINED
+    properties: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class Join(msgspec.Struct, frozen=True):
+    """Add users; those who are members already are left as they are."""
+
+    users: tuple[str, ...]
+    role: Role = Role.MEMBER
+
+
+class Leave(msgspec.Struct, frozen=True):
+    """End the membership of users; those who are no members are passed over."""
+
+    users: tuple[str, ...]
+
+
+class SetRole(msgspec.Struct, frozen=True):
+    """Give one member another role."""
+
+    user: str
+    role: Role
+
+
+class Describe(msgspec.Struct, frozen=True):
+    """Change a conversation's title or properties; None leaves it as it is."""
+
+    title: str | None = None
+    properties: msgspec.Raw | None = None
+
+
+class InboxChange(msgspec.Struct, frozen=True):
+    """In an account log: the user has joined (`left_seq` 0) or left a conversation. Creates the account log."""
+
+    conv: str
+    joined_seq: int
+    left_seq: int = 0
+
+
+Change = Create | Join | Leave | SetRole | Describe | InboxChange
+
+
+class Append(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry to be written. (app, conv, sender, device, client_id) names it for ever (G2).
+
+    `trusted` is the application's back end or the server itself: membership and role are not asked. `body` has
+    passed `check_body`. `change` says what else the same transaction does.
+    """
+
+    app: str
+    conv: str
+    kind: str
+    client_id: str
+    made_at_ms: int
+    body: bytes
+    sender: str = ""
+    device: str = ""
+    reply_to: int = 0
+    mentions: tuple[str, ...] = ()
+    change: Change | None = None
+    trusted: bool = False
+
+
+class Appended(NamedTuple):
+    """The entry is committed, durably. `duplicate`: it was already, and this answer repeats the first one."""
+
+    seq: int
+    at_ms: int
+    ordinal: int
+    duplicate: bool = False
+
+
+class Refused(NamedTuple):
+    """Not done, and why; `code`'s range says whether to repeat."""
+
+    code: Code
+    reason: str
+
+
+Outcome = Appended | Refused
+
+
+# What is read ---------------------------------------------------------------------------------------------------
+
+
+class Page(NamedTuple):
+    """A range of a log that a reader may see. `complete`: nothing visible lies beyond in the asked direction."""
+
+    entries: tuple[Entry, ...]
+    head: int
+    first_seq: int
+    complete: bool
+
+
+class UserPositions(NamedTuple):
+    """The logs of one user: the account log's head, and the head of each conversation they are a member of."""
+
+    user: str
+    account_head: int
+    heads: dict[str, int]
+
+
+class Summaries(NamedTuple):
+    """A page of a user's conversation list, newest activity first; `next_page` is empty on the last."""
+
+    items: tuple[Summary, ...]
+    next_page: str
+
+
+class CursorUpdate(NamedTuple):
+    """One user's new positions in one conversation."""
+
+    app: str
+    user: str
+    cursor: Cursor
+
+
+class Log(Protocol):
+    """Conversations and account logs."""
+
+    async def append(self, batch: Sequence[Append]) -> list[Outcome]:
+        """Write a batch in one transaction and answer each in order, once it is durable (G1).
+
+        Atomic for each Append, not for the batch: one that fails harms only itself. Within the batch the order of
+        one conversation's entries is kept. Must not be cancelled: an outcome not known for certain is settled by
+        asking the log before anything is answered; where that is impossible, answers UNAVAILABLE.
+        """
+        ...
+
+    async def read(
+        self,
+        app: str,
+        conv: str,
+        user: str | None,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int,
+        bytes_max: int = 1 << 20,
+    ) -> Page | Refused:
+        """Entries after `after` (rising) or before `before` (falling; neither: from the head), as `user` may see them.
+
+        Membership is read fresh. `user` None is the back end, who sees all. At most `limit` entries and about
+        `bytes_max` bytes of bodies, at least one entry if there is any.
+        """
+        ...
+
+    async def conversation(self, app: str, conv: str) -> Conversation | None:
+        """The conversation's facts, or None when there is none."""
+        ...
+
+    async def members(self, app: str, conv: str, *, after: str = "", limit: int = 1_000) -> list[Member]:
+        """Current members ordered by user, those after the user `after`."""
+        ...
+
+    async def member(self, app: str, conv: str, user: str) -> Member | None:
+        """One current member, or None."""
+        ...
+
+    async def positions(self, app: str, users: Sequence[str]) -> list[UserPositions]:
+        """Where each of many users' logs stand, in order, in a fixed small number of queries however many users."""
+        ...
+
+    async def summaries(self, app: str, user: str, *, page: str = "", limit: int = 500) -> Summaries:
+        """A page of the user's conversation list with last entry, unread and mention counts, and cursors."""
+        ...
+
+    async def advance(self, updates: Sequence[CursorUpdate]) -> None:
+        """Move cursors forward (never back, never past the head), durably. Of non-members: nothing happens."""
+        ...
+
+    async def cursors(self, app: str, conv: str, users: Sequence[str]) -> list[MemberCursor]:
+        """The cursors of the given members (all members when empty, for receipts on demand; at most 10,000)."""
+        ...
+
+
+class FeedPosition(NamedTuple):
+    """A place in a database's commit order. Opaque outside the engine; (0, 0) is the beginning."""
+
+    transaction: int
+    number: int
+
+
+FEED_START = FeedPosition(0, 0)
+
+
+class FeedEntry(NamedTuple):
+    """One committed entry with its place in the feed."""
+
+    position: FeedPosition
+    app: str
+    entry: Entry
+
+
+class Feed(Protocol):
+    """A database's entries in commit order: skips nothing, repeats nothing before a reader's position."""
+
+    async def tail(self, after: FeedPosition, limit: int, kinds: Sequence[str] = ()) -> list[FeedEntry]:
+        """The next entries after a position that no later commit can come before; only `kinds` unless empty."""
+        ...
+
+    async def end(self) -> FeedPosition:
+        """A position with everything committed before this call at or below it, once it is readable."""
+        ...
+
+    async def position(self, reader: str) -> FeedPosition:
+        """Where a named reader stands; FEED_START when it has never stored one."""
+        ...
+
+    async def store_position(self, reader: str, position: FeedPosition) -> None:
+        """Durably remember where a reader stands. Never moves it back."""
+        ...
+
+
+class User(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an application says about a user. `properties` is one JSON object of its own."""
+
+    user: str
+    name: str = ""
+    avatar: str = ""
+    properties: msgspec.Raw = msgspec.Raw(b"{}")
+    blocked: bool = False
+    updated_ms: int = 0
+
+
+class Directory(Protocol):
+    """Users as the application describes them. A user without a record may still talk: tokens decide."""
+
+    async def put_user(self, app: str, user: User) -> User:
+        """Create or replace; returns it as stored."""
+        ...
+
+    async def users(self, app: str, users: Sequence[str]) -> list[User]:
+        """The records that exist among the given users, in no particular order."""
+        ...
+
+    async def blocked(self, app: str) -> list[str]:
+        """All users of the app who are blocked, so that a node can refuse them without asking each time."""
+        ...
+
+
+class Condition(NamedTuple):
+    """What a database can do now, with the reason in words when something is wrong."""
+
+    readable: bool
+    writable: bool
+    reason: str = ""
+
+
+class Database(Log, Feed, Directory, Protocol):
+    """One database of the system: a SQLite file, or a PostgreSQL primary."""
+
+    @property
+    def epoch(self) -> str:
+        """Changes when old positions must no longer be trusted, such as after a restore. Lives in the database."""
+        ...
+
+    async def open(self) -> None:
+        """Connect, migrate the schema, load the epoch. Raises `StorageUnavailable` saying what to do."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is in flight and let go of files and connections."""
+        ...
+
+    async def probe(self) -> Condition:
+        """Find out by doing: a read and a committed write. Never raises."""
+        ...
+
+
+class StorageError(Exception):
+    """The base of everything the port raises."""
+
+
+class StorageUnavailable(StorageError):
+    """The database cannot be reached or cannot commit; nothing was done."""
+
+    code: Code = Code.UNAVAILABLE
+
+
+class StorageFull(StorageUnavailable):
+    """The disk is full, or the file or database is read-only."""
+
+    code = Code.STORAGE_FULL
+
+
+class StorageCorrupt(StorageError):
+    """The database is damaged where it was read."""
+
+    code: Code = Code.CORRUPT
