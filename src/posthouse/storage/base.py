@@ -128,12 +128,12 @@ class Page(NamedTuple):
     complete: bool
 
 
-class UserPositions(NamedTuple):
-    """The logs of one user: the account log's head, and the head of each conversation they are a member of."""
+class Inbox(NamedTuple):
+    """Which logs one user follows: the account log's head, and the conversations they are a member of."""
 
     user: str
     account_head: int
-    heads: dict[str, int]
+    convs: tuple[str, ...]
 
 
 class Summaries(NamedTuple):
@@ -193,8 +193,15 @@ class Log(Protocol):
         """One current member, or None."""
         ...
 
-    async def positions(self, app: str, users: Sequence[str]) -> list[UserPositions]:
-        """Where each of many users' logs stand, in order, in a fixed small number of queries however many users."""
+    async def inboxes(self, app: str, users: Sequence[str]) -> list[Inbox]:
+        """What each of many users follows, in the order asked, in one query however many users (a storm of resumes)."""
+        ...
+
+    async def heads(self, app: str, convs: Sequence[str]) -> dict[str, int]:
+        """The newest seq of each of many logs, in one query; a log that does not exist is left out.
+
+        Asked after a session has registered its rooms, so that what is committed later arrives live.
+        """
         ...
 
     async def summaries(self, app: str, user: str, *, page: str = "", limit: int = 500) -> Summaries:
