@@ -1,39 +1,71 @@
-# Every command of the project. Needs python3 (3.11 or newer) with venv, and make; nothing else.
-# `make setup` writes .venv from requirements.lock; the stamp makes a second run instant.
+# Every command of the project. Needs python3 (3.11 or newer, with venv) and make, nothing else.
+# `make setup` fills .venv from requirements.lock; a stamp makes the second run instant.
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.posthouse-setup
-UV     := UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv
-# One place names uv's version: the lock itself.
+UV     := UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
 UV_PIN  = $(shell sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements.lock)
 
+# Programs that write files kept in git; each takes --check and then only says whether its files are current.
+GENERATORS := $(wildcard spec/generate.py)
+BENCHES    := fanout send idle storm
+FUZZ_S     := 60
+
 .DEFAULT_GOAL := help
-.PHONY: help setup lock up test check format bench fuzz clean
+.PHONY: help setup lock up test check format generate bench fuzz clean
 
-help:  ## say what each command does
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+help: ## say what each command does
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
 
-setup: $(STAMP)  ## make .venv with everything in it, from the lock
+setup: $(STAMP) ## make .venv with everything in it, from requirements.lock
 
 $(STAMP): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "Posthouse needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." >&2; \
-	  echo "Install one, or name it: make PYTHON=python3.12 setup" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
-	  echo "Python cannot make a virtual environment. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Posthouse needs Python 3.11 or newer, and '$(PYTHON)' is not." >&2; \
+	  echo "Install one, or name the one you have: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); \
+	  echo "'$(PYTHON) -m venv' does not work here. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Setting up $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV_PIN)
 	@$(UV) pip sync --quiet --require-hashes requirements.lock
 	@$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
-lock: $(STAMP)  ## write requirements.lock anew from pyproject.toml
-	$(UV) pip compile --quiet --universal --python-version 3.11 --group dev --generate-hashes --no-annotate \
+lock: setup ## write requirements.lock anew from pyproject.toml
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --group dev --generate-hashes --no-annotate \
 	  --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
 
-up: setup  ## run the service on the embedded engines (ARGS="--port 8080 ...")
+up: setup ## run the service on the embedded engines (ARGS="--port 8080")
 	@$(BIN)/posthouse up $(ARGS)
 
-test: setup  ## run every test
-	@$(BIN)/pytest -q
+# Tests marked `serial` need the cores to themselves and go first; pytest answers 5 where there is none.
+test: setup ## run every test
+	@$(BIN)/pytest -m serial || [ $$? -eq 5 ]
+	@$(BIN)/pytest -m "not serial" -n 2 --dist worksteal
+
+check: setup ## format, lint, types, import contracts, tidy rules, generated files: in seconds
+	@$(BIN)/ruff format --check --quiet --diff
+	@$(BIN)/ruff check --quiet
+	@for program in $(GENERATORS); do $(BIN)/python $$program --check || exit 1; done
+	@$(BIN)/lint-imports
+	@$(BIN)/mypy
+	@$(BIN)/pytest -q tests/tidy
+
+format: setup ## format the code and mend what the linter can mend
+	@$(BIN)/ruff check --quiet --fix-only
+	@$(BIN)/ruff format --quiet
+
+generate: setup ## write the generated files anew
+	@for program in $(GENERATORS); do $(BIN)/python $$program || exit 1; done
+
+bench: setup ## run every benchmark (BENCHES="send" for some)
+	@for name in $(BENCHES); do $(BIN)/posthouse bench $$name --json || exit 1; done
+
+fuzz: setup ## run every fuzzer in fuzz/ (FUZZ_S=60 seconds each)
+	@for program in $(wildcard fuzz/fuzz_*.py); do $(BIN)/python $$program --seconds $(FUZZ_S) || exit 1; done
+
+clean: ## delete what the tools made, and .venv
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist
+	@find src tests bench fuzz spec -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
