@@ -79,8 +79,9 @@ Change = Create | Join | Leave | SetRole | Describe | InboxChange
 class Append(msgspec.Struct, frozen=True, kw_only=True):
     """One entry to be written. (app, conv, sender, device, client_id) names it for ever (G2).
 
-    `trusted` is the application's back end or the server itself: membership and role are not asked. `body` has
-    passed `check_body`. `change` says what else the same transaction does.
+    `trusted` is the application's back end or the server itself: membership and role are not asked. `made_at_ms` 0
+    is the server's own doing, which never grows too old. `body` has passed `check_body`. `change` says what else the
+    same transaction does.
     """
 
     app: str
@@ -240,6 +241,10 @@ class Feed(Protocol):
 
     async def tail(self, after: FeedPosition, limit: int, kinds: Sequence[str] = ()) -> list[FeedEntry]:
         """The next entries after a position that no later commit can come before; only `kinds` unless empty."""
+        ...
+
+    async def changed(self, after: FeedPosition, until: FeedPosition) -> dict[tuple[str, str], int]:
+        """The newest seq of each (app, log) that has entries beyond `after` up to `until`, without reading bodies."""
         ...
 
     async def end(self) -> FeedPosition:
