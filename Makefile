@@ -45,13 +45,16 @@ test: setup ## run every test
 	@$(BIN)/pytest -m serial || [ $$? -eq 5 ]
 	@$(BIN)/pytest -m "not serial" -n 2 --dist worksteal
 
+# Every step runs, also after one has failed, so that one run shows all there is to mend.
 check: setup ## format, lint, types, import contracts, tidy rules, generated files: in seconds
-	@$(BIN)/ruff format --check --quiet --diff
-	@$(BIN)/ruff check --quiet
-	@for program in $(GENERATORS); do $(BIN)/python $$program --check || exit 1; done
-	@$(BIN)/lint-imports
-	@$(BIN)/mypy
-	@$(BIN)/pytest -q tests/tidy
+	@failed=0; \
+	$(BIN)/ruff format --check --quiet --diff || { failed=1; echo "'make format' mends this."; }; \
+	$(BIN)/ruff check --quiet || failed=1; \
+	$(BIN)/mypy || failed=1; \
+	$(BIN)/lint-imports --no-logo || failed=1; \
+	for program in $(GENERATORS); do $(BIN)/python $$program --check || failed=1; done; \
+	$(BIN)/pytest -q tests/tidy || failed=1; \
+	exit $$failed
 
 format: setup ## format the code and mend what the linter can mend
 	@$(BIN)/ruff check --quiet --fix-only

@@ -19,8 +19,7 @@ def no_process_left_behind() -> Iterator[None]:
     before = set(psutil.Process().children(recursive=True))
     yield
     left = set(psutil.Process().children(recursive=True)) - before
-    ended, running = psutil.wait_procs(left, timeout=STOP_TIMEOUT_S)
-    del ended
+    _, running = psutil.wait_procs(left, timeout=STOP_TIMEOUT_S)
     names = [f"{process.pid} {process.name()}" for process in running if process.is_running()]
     for process in running:
         process.kill()

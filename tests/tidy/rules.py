@@ -168,7 +168,7 @@ def unseeded_random(source: Source) -> Iterator[Finding]:
 
 
 def broad_except(source: Source) -> Iterator[Finding]:
-    """A handler that ends in a bare `raise` hides nothing, so it may clean up after anything."""
+    """A handler that raises again, or hands the error to the future of whoever waits, hides nothing."""
     if not source.in_package or str(source.place) == "kit/tasks.py":
         return
     for node in source.nodes:
@@ -284,14 +284,22 @@ def _loop_name(name: str) -> str | None:
 
 def _broadly_caught(node: ast.AST, imported: dict[str, str]) -> str | None:
     if isinstance(node, ast.ExceptHandler):
-        last = node.body[-1]
-        reraised = isinstance(last, ast.Raise) and last.exc is None
-        if reraised:
+        if _passes_on(node):
             return None
         return "bare `except:`" if node.type is None else _broad_name("except", node.type)
     if isinstance(node, ast.Call) and _dotted(node.func, imported) == "contextlib.suppress":
         return next((name for name in (_broad_name("suppress", each) for each in node.args) if name), None)
     return None
+
+
+def _passes_on(handler: ast.ExceptHandler) -> bool:
+    last = handler.body[-1]
+    reraised = isinstance(last, ast.Raise) and last.exc is None
+    calls = (node for node in ast.walk(handler) if isinstance(node, ast.Call))
+    handed_on = any(
+        isinstance(call.func, ast.Attribute) and call.func.attr == "set_exception" for call in calls
+    )
+    return reraised or handed_on
 
 
 def _broad_name(keyword: str, caught: ast.expr) -> str | None:

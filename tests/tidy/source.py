@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = PurePosixPath("src/posthouse")
 PYTHON_FOLDERS = ("src", "tests", "bench", "fuzz", "spec")
 
-type_of_function = (ast.FunctionDef, ast.AsyncFunctionDef)
+FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ class Source:
 
 def _functions(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, type_of_function):
+        if isinstance(child, FUNCTION):
             yield prefix + child.name, child
-        inner = f"{prefix}{child.name}." if isinstance(child, (*type_of_function, ast.ClassDef)) else prefix
+        inner = f"{prefix}{child.name}." if isinstance(child, (*FUNCTION, ast.ClassDef)) else prefix
         yield from _functions(child, inner)
 
 

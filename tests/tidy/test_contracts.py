@@ -37,6 +37,17 @@ BREACHES = {
         "Imports point down",
     ),
     "a room without a floor": ({"lobby/__init__.py": ""}, "Imports point down"),
+    "a cycle inside a room": (
+        {
+            "storage/plan.py": "import posthouse.storage.base",
+            "storage/base.py": "import posthouse.storage.plan",
+        },
+        "No two modules of one folder",
+    ),
+    "a port that knows its engine": (
+        {"storage/base.py": "import posthouse.storage.engines.sqlite"},
+        "Only app and testing name an engine",
+    ),
     "an engine named outside app": (
         {"gateway/session.py": "import posthouse.storage.engines.sqlite"},
         "Only app and testing name an engine",
