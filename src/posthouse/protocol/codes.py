@@ -33,8 +33,6 @@ class Code(IntEnum):
     """Nothing came from the client for twice its stated heartbeat interval."""
     OVERLOADED = 4004
     """The node has more connections, or more work, than it takes; try later or elsewhere."""
-    REPLACED = 4005
-    """This device opened a newer session that took this one's place."""
     INTERNAL = 4006
     """The node met an unexpected fault in this session; what was acknowledged is safe."""
     NODE_STOPPING = 4007
@@ -63,6 +61,8 @@ class Code(IntEnum):
     """The application has blocked this user or device."""
     FLOOD = 4306
     """The client went on after it had been told to slow down."""
+    REPLACED = 4307
+    """The same device opened a newer session that took this one's place."""
     RATE_LIMITED = 4501
     """The user, connection or application has sent more than its limit."""
     HELD_BACK = 4502
@@ -121,7 +121,6 @@ TEXTS: dict[int, str] = {
     4002: "The client did not read as fast as entries came; what it missed is in the log.",
     4003: "Nothing came from the client for twice its stated heartbeat interval.",
     4004: "The node has more connections, or more work, than it takes; try later or elsewhere.",
-    4005: "This device opened a newer session that took this one's place.",
     4006: "The node met an unexpected fault in this session; what was acknowledged is safe.",
     4007: "The node stops.",
     4008: "The client sent more frames than a connection may; slow down.",
@@ -136,6 +135,7 @@ TEXTS: dict[int, str] = {
     4304: "The client asked for a subprotocol that this server does not speak.",
     4305: "The application has blocked this user or device.",
     4306: "The client went on after it had been told to slow down.",
+    4307: "The same device opened a newer session that took this one's place.",
     4501: "The user, connection or application has sent more than its limit.",
     4502: "An earlier send of this session to this conversation was refused and must be settled first.",
     4503: "The conversation's database cannot commit now. Nothing was acknowledged; the send may or may not be in the log: repeat it.",

@@ -105,7 +105,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Welcome(Frame, frozen=True, kw_only=True, tag="welcome"):
-    """The session stands. `resumed` is true only when `changed` names every log in which anything was missed."""
+    """The session stands. `resumed` is true only when `changed` names every log in which anything was missed.
+
+    Asked to resume and not able to, the server says `resumed` false and why in `reset`, a code: the client forgets its positions.
+    """
 
     session: str
     user: str
@@ -118,6 +121,7 @@ class Welcome(Frame, frozen=True, kw_only=True, tag="welcome"):
     account_head: int
     limits: Limits
     resumed: bool = False
+    reset: int = 0
     changed: dict[str, int] = {}
 
 
