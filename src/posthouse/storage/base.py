@@ -28,7 +28,7 @@ JOIN_USERS_MAX = 1_000
 # What is written ------------------------------------------------------------------------------------------------
 
 
-class Create(msgspec.Struct, frozen=True, kw_only=True):
+class Create(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Start a log. `members` are (user, role); repeating the same creation is answered as a duplicate."""
 
     kind: Kind
@@ -38,34 +38,34 @@ class Create(msgspec.Struct, frozen=True, kw_only=True):
     properties: msgspec.Raw = msgspec.Raw(b"{}")
 
 
-class Join(msgspec.Struct, frozen=True):
+class Join(msgspec.Struct, frozen=True, omit_defaults=True):
     """Add users; those who are members already are left as they are."""
 
     users: tuple[str, ...]
     role: Role = Role.MEMBER
 
 
-class Leave(msgspec.Struct, frozen=True):
+class Leave(msgspec.Struct, frozen=True, omit_defaults=True):
     """End the membership of users; those who are no members are passed over."""
 
     users: tuple[str, ...]
 
 
-class SetRole(msgspec.Struct, frozen=True):
+class SetRole(msgspec.Struct, frozen=True, omit_defaults=True):
     """Give one member another role."""
 
     user: str
     role: Role
 
 
-class Describe(msgspec.Struct, frozen=True):
+class Describe(msgspec.Struct, frozen=True, omit_defaults=True):
     """Change a conversation's title or properties; None leaves it as it is."""
 
     title: str | None = None
     properties: msgspec.Raw | None = None
 
 
-class InboxChange(msgspec.Struct, frozen=True):
+class InboxChange(msgspec.Struct, frozen=True, omit_defaults=True):
     """In an account log: the user has joined (`left_seq` 0) or left a conversation. Creates the account log."""
 
     conv: str
@@ -73,6 +73,7 @@ class InboxChange(msgspec.Struct, frozen=True):
     left_seq: int = 0
 
 
+# Changes omit defaults when encoded, so that a new field with a default does not change the digest of an old change.
 Change = Create | Join | Leave | SetRole | Describe | InboxChange
 
 
@@ -99,12 +100,17 @@ class Append(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Appended(NamedTuple):
-    """The entry is committed, durably. `duplicate`: it was already, and this answer repeats the first one."""
+    """The entry is committed, durably. `duplicate`: it was already, and this answer repeats the first one.
+
+    The body of an entry that reports a change is completed with what was really done (`users` names those who joined
+    or left, for instance): then `body` is what was stored. It is None when the append's own body was.
+    """
 
     seq: int
     at_ms: int
     ordinal: int
     duplicate: bool = False
+    body: bytes | None = None
 
 
 class Refused(NamedTuple):
