@@ -1,0 +1,1 @@
+"""Contract suites: what every engine of a port must do. An engine's tests subclass a suite and open the engine."""

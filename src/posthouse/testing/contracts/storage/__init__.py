@@ -1,0 +1,12 @@
+"""The storage contract: subclass `StorageContract`, define the fixture `open_database`, run it with pytest."""
+
+from posthouse.testing.contracts.storage.appending import Appending
+from posthouse.testing.contracts.storage.opened import OpenDatabase, Opened
+from posthouse.testing.contracts.storage.talk import Talk
+
+
+class StorageContract(Appending):
+    """All of what a `Database` must do, whatever engine it is."""
+
+
+__all__ = ["OpenDatabase", "Opened", "StorageContract", "Talk"]
