@@ -1,6 +1,6 @@
 """Structured logging: one event, one line of JSON on standard error, safe against injected line breaks.
 
-Usage: `log = logger(__name__)`, then `log.info("listening", port=8080)`. Values are data, never formatted into the event.
+Usage: `log = logger(__name__)`, then `log.info("listening", port=8080)`. Values are data, never part of the event.
 """
 
 import json

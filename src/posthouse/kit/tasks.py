@@ -5,13 +5,34 @@ The one place where a broad `except` is right: a supervisor logs the crash, coun
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from posthouse.kit.backoff import Backoff
 from posthouse.kit.clock import Clock
 from posthouse.kit.log import logger
 
 _log = logger(__name__)
+
+T = TypeVar("T")
+
+
+def start(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Run `work` beside the caller, who keeps the task and awaits its result: for work with a result, not for loops."""
+    return asyncio.get_running_loop().create_task(work)
+
+
+async def wait_event(event: asyncio.Event, seconds: float, clock: Clock) -> None:
+    """Return when `event` is set or `seconds` have passed, whichever is first."""
+    waiting = {start(_waited(event)), start(clock.sleep(seconds))}
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
+
+
+async def _waited(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 class Tasks:
@@ -23,13 +44,13 @@ class Tasks:
         self._running: set[asyncio.Task[None]] = set()
         self.crashes = 0
 
-    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` once in the background; a crash is logged and counted."""
-        return self._own(asyncio.get_running_loop().create_task(self._guard(name, work), name=name))
+        self._own(asyncio.get_running_loop().create_task(self._guard(name, work), name=name))
 
-    def supervise(self, name: str, loop: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+    def supervise(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
         """Run `loop()` until closed; when it crashes or returns, start it again after a backoff."""
-        return self._own(asyncio.get_running_loop().create_task(self._restart(name, loop), name=name))
+        self._own(asyncio.get_running_loop().create_task(self._restart(name, loop), name=name))
 
     async def close(self) -> None:
         """Cancel what still runs and wait until all of it has ended."""
@@ -38,10 +59,9 @@ class Tasks:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
-    def _own(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
+    def _own(self, task: asyncio.Task[None]) -> None:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        return task
 
     async def _guard(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         try:

@@ -107,7 +107,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 class Welcome(Frame, frozen=True, kw_only=True, tag="welcome"):
     """The session stands. `resumed` is true only when `changed` names every log in which anything was missed.
 
-    Asked to resume and not able to, the server says `resumed` false and why in `reset`, a code: the client forgets its positions.
+    Asked to resume and not able to, the server says `resumed` false and why in `reset`, a code: the client forgets
+    its positions.
     """
 
     session: str
@@ -231,4 +232,6 @@ class Pong(Frame, frozen=True, kw_only=True, tag="pong"):
     """The answer to `ping`."""
 
 
-ServerFrame = Welcome | Ack | Push | Entries | Conversations | Done | CursorsPush | Heads | Goaway | Error | Pong
+ServerFrame = (
+    Welcome | Ack | Push | Entries | Conversations | Done | CursorsPush | Heads | Goaway | Error | Pong
+)

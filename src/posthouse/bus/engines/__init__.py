@@ -1,0 +1,1 @@
+"""The buses that the port can stand on."""

@@ -1,0 +1,1 @@
+"""Soft state shared by nodes: losing all of it loses no message."""

@@ -1,0 +1,1 @@
+"""The caches that the port can stand on."""

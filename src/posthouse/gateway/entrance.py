@@ -1,0 +1,195 @@
+"""The way in: a `hello` is checked, the session's rooms are registered, then what it missed is read.
+
+In this order, so that nothing falls between: account room, inbox, conversations' rooms, heads. What is committed
+after the heads were read arrives live.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from posthouse.auth.resume import ResumeRefused, Resumption
+from posthouse.auth.tokens import Identity, TokenExpired, TokenInvalid
+from posthouse.gateway.session import Session
+from posthouse.model.errors import ModelError
+from posthouse.model.ids import account_id, check_id
+from posthouse.protocol.codes import Code
+from posthouse.protocol.frames import POSITIONS_MAX, Done, Hello, Limits, Renew, Resume, Welcome
+from posthouse.storage.base import REPEAT_WINDOW_MS, StorageError
+
+if TYPE_CHECKING:
+    from posthouse.gateway.gateway import Gateway
+
+HEARTBEAT_S_MIN = 1
+HEARTBEAT_S_MAX = 300
+SDK_BYTES_MAX = 100
+
+
+class Entrance:
+    """Lets sessions in. At most `entering_max` at once; beyond it clients are told when to come back."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._entering = 0
+        self.entered = 0
+        self.resumed = 0
+
+    def enter(self, session: Session, hello: Hello) -> None:
+        """Begin to let a session in; ends in `welcome` or a close."""
+        identity = self._identify(session, hello)
+        if identity is None:
+            return
+        session.app, session.user = identity.app, identity.user
+        session.device, session.expires_s = hello.device, identity.expires_s
+        session.heartbeat_s = hello.heartbeat_s
+        session.id = self._gateway.new_session_id()
+        reset = self._check_resume(session, hello.resume)
+        if reset is None or not self._admit(session, hello.resume is not None and reset == 0):
+            return
+        self._entering += 1
+        self._gateway.tasks.spawn("enter", self._enter(session, hello.resume, reset))
+
+    def renew(self, session: Session, frame: Renew) -> None:
+        """Take a fresh access token of the same user."""
+        try:
+            identity = self._gateway.verifier.verify(frame.token, self._now_s())
+        except (TokenExpired, TokenInvalid) as error:
+            session.refuse(error.code, str(error), ref=frame.ref)
+            return
+        if (identity.app, identity.user) != (session.app, session.user):
+            session.refuse(Code.TOKEN_INVALID, "the token is another user's", ref=frame.ref)
+            return
+        session.expires_s = identity.expires_s
+        session.send(Done(ref=frame.ref))
+
+    def _identify(self, session: Session, hello: Hello) -> Identity | None:
+        try:
+            check_id(hello.device, "device")
+            if len(hello.sdk.encode()) > SDK_BYTES_MAX:
+                raise ModelError("sdk is too long")
+        except (ModelError, UnicodeEncodeError) as error:
+            session.end(Code.BAD_FRAME, str(error))
+            return None
+        if not HEARTBEAT_S_MIN <= hello.heartbeat_s <= HEARTBEAT_S_MAX:
+            session.end(Code.BAD_FRAME, f"heartbeat_s is {HEARTBEAT_S_MIN} to {HEARTBEAT_S_MAX}")
+            return None
+        try:
+            identity = self._gateway.verifier.verify(hello.token, self._now_s())
+        except (TokenExpired, TokenInvalid) as error:
+            session.end(error.code, str(error))
+            return None
+        if identity.device and identity.device != hello.device:
+            session.end(Code.TOKEN_INVALID, "the token is for another device")
+            return None
+        if self._gateway.is_blocked(identity.app, identity.user):
+            session.end(Code.BLOCKED, "the application has blocked this user")
+            return None
+        return identity
+
+    def _check_resume(self, session: Session, resume: Resume | None) -> int | None:
+        """0: nothing stands against resuming; a code: start afresh because of it; None: the session was ended."""
+        if resume is None:
+            return 0
+        if len(resume.positions) > POSITIONS_MAX:
+            session.end(Code.BAD_FRAME, f"more than {POSITIONS_MAX} positions")
+            return None
+        try:
+            claim = self._gateway.resume_tokens.verify(
+                resume.token, app=session.app, user=session.user, device=session.device, now_s=self._now_s()
+            )
+        except ResumeRefused as error:
+            session.end(Code.RESUME_REFUSED, str(error))
+            return None
+        current = resume.epoch == claim.epoch == self._gateway.epoch
+        return 0 if current else Code.EPOCH_CHANGED
+
+    def _admit(self, session: Session, resuming: bool) -> bool:
+        wait_s = 0.0 if resuming else self._gateway.admission.login_wait_s(session.last_seen)
+        if self._entering >= self._gateway.limits.entering_max:
+            wait_s = max(wait_s, 1.0)
+        if wait_s > 0.0:
+            session.end(Code.OVERLOADED, "the node takes no more logins now", round(wait_s * 1000) + 1)
+        return wait_s == 0.0
+
+    async def _enter(self, session: Session, resume: Resume | None, reset: int) -> None:
+        try:
+            account_head, heads = await self._register(session)
+        except StorageError as error:
+            session.end(Code.OVERLOADED, str(error), self._gateway.retry_after_ms(Code.UNAVAILABLE))
+            return
+        finally:
+            self._entering -= 1
+        if session.gone:
+            return
+        heads[account_id(session.user)] = account_head
+        positions = resume.positions if resume is not None and reset == 0 else None
+        if positions is not None and any(seq > heads.get(conv, seq) for conv, seq in positions.items()):
+            positions, reset = None, Code.EPOCH_CHANGED
+        self._welcome(session, positions, heads, reset)
+
+    async def _register(self, session: Session) -> tuple[int, dict[str, int]]:
+        gateway = self._gateway
+        await gateway.occupy(session, [account_id(session.user)])
+        inboxes = await gateway.inboxes.get(session.app, [session.user])
+        inbox = inboxes.get(session.user)
+        if inbox is None or session.gone:
+            return 0, {}
+        await gateway.occupy(session, inbox.convs)
+        heads = await gateway.heads.get(session.app, inbox.convs) if inbox.convs else {}
+        for room in session.rooms[1:]:
+            room.learn_head(heads.get(room.key[1], 0))
+        if session.rooms:
+            session.rooms[0].learn_head(inbox.account_head)
+        return inbox.account_head, heads
+
+    def _welcome(
+        self, session: Session, positions: dict[str, int] | None, heads: dict[str, int], reset: int
+    ) -> None:
+        gateway = self._gateway
+        gateway.admit(session)
+        self.entered += 1
+        self.resumed += positions is not None
+        changed = (
+            {} if positions is None else {c: seq for c, seq in heads.items() if seq > positions.get(c, 0)}
+        )
+        limits = gateway.limits
+        session.go_live(
+            Welcome(
+                session=session.id,
+                user=session.user,
+                device=session.device,
+                node=gateway.node,
+                at_ms=gateway.clock.now_ms(),
+                epoch=gateway.epoch,
+                resume_token=self._resume_token(session),
+                heartbeat_s=session.heartbeat_s,
+                account_head=heads.get(account_id(session.user), 0),
+                limits=Limits(
+                    frame_bytes_max=limits.frame_bytes_max,
+                    body_bytes_max=limits.body_bytes_max,
+                    in_flight_max=limits.in_flight_max,
+                    repeat_window_s=REPEAT_WINDOW_MS // 1000,
+                ),
+                resumed=positions is not None,
+                reset=reset,
+                changed=changed,
+            )
+        )
+
+    def _resume_token(self, session: Session) -> str:
+        gateway, now_s = self._gateway, self._now_s()
+        return gateway.resume_tokens.issue(
+            Resumption(
+                app=session.app,
+                user=session.user,
+                device=session.device,
+                session=session.id,
+                node=gateway.node,
+                epoch=gateway.epoch,
+                issued_s=now_s,
+                expires_s=now_s + gateway.limits.resume_ttl_s,
+            )
+        )
+
+    def _now_s(self) -> int:
+        return self._gateway.clock.now_ms() // 1000

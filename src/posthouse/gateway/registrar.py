@@ -1,0 +1,46 @@
+"""Keeps the routes in step with this gateway's rooms: one writer, in order, several changes in one call.
+
+A room that emptied and filled again while its change waited is left registered: the rooms decide, at the last moment.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from posthouse.cache.base import LogKey, Routes
+
+CHANGES_MAX = 5_000
+
+
+class Registrar:
+    """Registers logs before their sessions sync; unregisters them when nobody is left."""
+
+    def __init__(self, gateway: str, routes: Routes, wanted: Callable[[LogKey], bool]) -> None:
+        self._gateway = gateway
+        self._routes = routes
+        self._wanted = wanted
+        self._joining: list[LogKey] = []
+        self._leaving: list[LogKey] = []
+        self._turn = asyncio.Lock()
+
+    async def register(self, new: Sequence[LogKey]) -> None:
+        """Return once these logs, and all that were being registered before, stand in the routes."""
+        self._joining.extend(new)
+        if not self._joining and not self._turn.locked():
+            return
+        async with self._turn:
+            while self._joining:
+                keys, self._joining = self._joining[:CHANGES_MAX], self._joining[CHANGES_MAX:]
+                await self._routes.register(self._gateway, keys)
+
+    def unregister_later(self, key: LogKey) -> None:
+        """A room has emptied; `flush` tells the routes unless somebody has come back by then."""
+        self._leaving.append(key)
+
+    async def flush(self) -> None:
+        """Unregister what is still unwanted."""
+        if not self._leaving:
+            return
+        async with self._turn:
+            while self._leaving:
+                keys, self._leaving = self._leaving[:CHANGES_MAX], self._leaving[CHANGES_MAX:]
+                await self._routes.unregister(self._gateway, [key for key in keys if not self._wanted(key)])

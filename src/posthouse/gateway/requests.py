@@ -1,0 +1,124 @@
+"""Requests that wait for the database: fetch, list, cursors, renew. Each runs in a task; a session has few at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from posthouse.gateway.session import Session
+from posthouse.model.ids import INTEGER_MAX
+from posthouse.protocol.codes import Code
+from posthouse.protocol.frames import (
+    CURSORS_MAX,
+    FETCH_LIMIT_MAX,
+    LIST_LIMIT_MAX,
+    ClientFrame,
+    Conversations,
+    Done,
+    Entries,
+    Fetch,
+    List,
+    Renew,
+    SetCursors,
+)
+from posthouse.protocol.phases import Step
+from posthouse.storage.base import Refused, StorageCorrupt, StorageUnavailable
+
+if TYPE_CHECKING:
+    from posthouse.gateway.gateway import Gateway
+
+
+class Requests:
+    """Carries out the requests of all sessions of one gateway."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    def start(self, session: Session, what: Step, frame: ClientFrame) -> None:
+        """Begin a request; its answer names the frame's `ref`."""
+        if isinstance(frame, Renew):
+            self._gateway.entrance.renew(session, frame)
+            return
+        assert isinstance(frame, Fetch | List | SetCursors)
+        if session.in_flight >= self._gateway.limits.in_flight_max:
+            retry_ms = self._gateway.retry_after_ms(Code.IN_FLIGHT_LIMIT)
+            session.refuse(
+                Code.IN_FLIGHT_LIMIT, "too many unanswered requests", ref=frame.ref, retry_after_ms=retry_ms
+            )
+            return
+        session.in_flight += 1
+        if isinstance(frame, SetCursors):
+            self._set_cursors(session, frame)
+        else:
+            self._gateway.tasks.spawn(what.value, self._answer(session, frame))
+
+    async def _answer(self, session: Session, frame: Fetch | List) -> None:
+        try:
+            if isinstance(frame, Fetch):
+                await self._fetch(session, frame)
+            else:
+                await self._list(session, frame)
+        except (StorageUnavailable, StorageCorrupt) as error:
+            retry_ms = self._gateway.retry_after_ms(error.code)
+            session.refuse(error.code, str(error), ref=frame.ref, retry_after_ms=retry_ms)
+        finally:
+            session.in_flight -= 1
+
+    async def _fetch(self, session: Session, frame: Fetch) -> None:
+        both = frame.after is not None and frame.before is not None
+        if (
+            both
+            or not 0 < frame.limit <= FETCH_LIMIT_MAX
+            or not _in_range(frame.after)
+            or not _in_range(frame.before)
+        ):
+            reason = f"give `after` or `before`, not both, and a limit of 1 to {FETCH_LIMIT_MAX}"
+            session.refuse(Code.INVALID_REQUEST, reason, ref=frame.ref)
+            return
+        page = await self._gateway.log.read(
+            session.app, frame.conv, session.user, after=frame.after, before=frame.before, limit=frame.limit
+        )
+        if isinstance(page, Refused):
+            session.refuse(page.code, page.reason, ref=frame.ref)
+            return
+        answer = Entries(
+            ref=frame.ref,
+            conv=frame.conv,
+            entries=page.entries,
+            head=page.head,
+            first_seq=page.first_seq,
+            complete=page.complete,
+        )
+        session.send(answer)
+
+    async def _list(self, session: Session, frame: List) -> None:
+        if not 0 < frame.limit <= LIST_LIMIT_MAX:
+            session.refuse(Code.INVALID_REQUEST, f"the limit is 1 to {LIST_LIMIT_MAX}", ref=frame.ref)
+            return
+        try:
+            found = await self._gateway.log.summaries(
+                session.app, session.user, page=frame.page, limit=frame.limit
+            )
+        except ValueError as error:
+            session.refuse(Code.INVALID_REQUEST, str(error), ref=frame.ref)
+            return
+        session.send(Conversations(ref=frame.ref, items=found.items, next_page=found.next_page))
+
+    def _set_cursors(self, session: Session, frame: SetCursors) -> None:
+        def answer(refused: Refused | None) -> None:
+            session.in_flight -= 1
+            if refused is None:
+                session.send(Done(ref=frame.ref))
+            else:
+                retry_ms = self._gateway.retry_after_ms(refused.code)
+                session.refuse(refused.code, refused.reason, ref=frame.ref, retry_after_ms=retry_ms)
+
+        if len(frame.cursors) > CURSORS_MAX or not all(
+            _in_range(at.read) and _in_range(at.delivered) for at in frame.cursors
+        ):
+            answer(Refused(Code.INVALID_REQUEST, f"at most {CURSORS_MAX} cursors, each 0 to 2^53-1"))
+            return
+        self._gateway.receipts.submit(session.app, session.user, frame.cursors, answer)
+
+
+def _in_range(value: int | None) -> bool:
+    return value is None or 0 <= value <= INTEGER_MAX

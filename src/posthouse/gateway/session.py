@@ -1,0 +1,255 @@
+"""One authenticated connection of one device of one user, and what it does with each frame.
+
+A session has no task and no timer of its own: frames come as callbacks, the gateway's sweep looks at the clock, and
+only requests that must wait for the database run in a task of their own, `in_flight_max` at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from posthouse.gateway.websocket import Frame as WireFrame, Socket, encode_frame
+from posthouse.kit.limits import TokenBucket
+from posthouse.messaging.fanout import Room
+from posthouse.messaging.lane import Lane
+from posthouse.model.content import CLIENT_ID_BYTES_MAX, MENTIONS_MAX, check_body
+from posthouse.model.entry import CUSTOM_PREFIX, MESSAGE
+from posthouse.model.errors import ModelError
+from posthouse.model.ids import INTEGER_MAX, check_id
+from posthouse.protocol.codec import BadFrame, decode_client, encode
+from posthouse.protocol.codes import Code
+from posthouse.protocol.frames import Ack, ClientFrame, Error, Frame, Goaway, Hello, Pong, Send
+from posthouse.protocol.phases import Phase, Step, step
+from posthouse.storage.base import Append, Outcome, Refused
+
+if TYPE_CHECKING:
+    from posthouse.gateway.gateway import Gateway
+
+_PONG = encode_frame(encode(Pong()))
+FLOOD_HELD_CONVERSATIONS_MAX = 1_000
+BACKLOG_FRAMES_MAX = 2_000
+
+
+class Backlog:
+    """Stands for the socket until `welcome` is written, so that no entry comes before it."""
+
+    __slots__ = ("_session", "frames")
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.frames: list[WireFrame] = []
+
+    def send(self, frame: WireFrame) -> None:
+        """Keep a frame for later; too many end the session, which then resumes."""
+        self.frames.append(frame)
+        if len(self.frames) > BACKLOG_FRAMES_MAX and not self._session.gone:
+            self._session.end(Code.OVERLOADED, "too much arrived while the session was let in", 500)
+
+
+class Session:
+    """The handler of one socket. `gone` is True from the moment nothing may be sent to it any more."""
+
+    __slots__ = (
+        "_bucket",
+        "_lane",
+        "app",
+        "device",
+        "expires_s",
+        "gateway",
+        "gone",
+        "heartbeat_s",
+        "id",
+        "in_flight",
+        "last_seen",
+        "opened",
+        "outlet",
+        "phase",
+        "rooms",
+        "socket",
+        "user",
+    )
+
+    def __init__(self, gateway: Gateway, socket: Socket, now: float) -> None:
+        self.gateway = gateway
+        self.socket = socket
+        self.phase = Phase.NEW
+        self.gone = False
+        self.app = self.user = self.device = self.id = ""
+        self.heartbeat_s = 0
+        self.expires_s = 0.0
+        self.opened = self.last_seen = now
+        self.in_flight = 0
+        self.rooms: list[Room[Session]] = []
+        self.outlet: Socket | Backlog = Backlog(self)
+        self._lane: Lane | None = None
+        self._bucket: TokenBucket | None = None
+
+    def __repr__(self) -> str:
+        return f"<Session {self.id or 'unnamed'} {self.app}/{self.user}/{self.device} {self.phase.value}>"
+
+    # What the socket calls ------------------------------------------------------------------------------------
+
+    def received(self, message: bytes) -> None:
+        """One text message from the client."""
+        now = self.last_seen = self.gateway.clock.monotonic()
+        if self._bucket is None:
+            self._bucket = self.gateway.admission.frame_bucket(now)
+        if not self._bucket.take(now):
+            self.end(Code.CONNECTION_RATE, "more frames than a connection may send", 1_000)
+            return
+        try:
+            frame = decode_client(message)
+        except BadFrame as error:
+            self.end(Code.BAD_FRAME, str(error))
+            return
+        self._step(frame)
+
+    def overflowed(self) -> None:
+        """The client reads slower than entries come: disconnect, it catches up from the log (G7)."""
+        self.end(Code.SLOW_READER, "the client did not read as fast as entries came")
+
+    def closed(self, code: int) -> None:
+        """The socket is closed, whoever did it."""
+        self._leave()
+        self.gateway.forget(self)
+
+    # What the gateway calls -----------------------------------------------------------------------------------
+
+    def send(self, frame: Frame) -> None:
+        """Write one frame, unless the session has ended."""
+        if not self.gone:
+            self.socket.send(encode_frame(encode(frame)))
+
+    def end(self, code: Code, reason: str, reconnect_in_ms: int = 0) -> None:
+        """Say why, and close."""
+        if self.phase is Phase.ENDED:
+            return
+        self.gateway.count(code)
+        self.send(Goaway(code=code, reason=reason, reconnect_in_ms=reconnect_in_ms))
+        self._leave()
+        self.socket.close(code, reason)
+
+    def go_live(self, welcome: Frame) -> None:
+        """Say welcome, then what arrived for this session while it was let in."""
+        backlog = self.outlet
+        self.phase = Phase.LIVE
+        self.send(welcome)
+        self.outlet = self.socket
+        if isinstance(backlog, Backlog):
+            for frame in backlog.frames:
+                self.socket.send(frame)
+
+    def refuse(self, code: Code, reason: str, *, ref: int = 0, retry_after_ms: int = 0) -> None:
+        """Answer one request with a refusal."""
+        self.gateway.count(code)
+        self.send(Error(code=code, reason=reason, ref=ref, retry_after_ms=retry_after_ms))
+
+    # Frames ---------------------------------------------------------------------------------------------------
+
+    def _step(self, frame: ClientFrame) -> None:
+        allowed = step(self.phase, frame)
+        if allowed is None:
+            self.end(
+                Code.FRAME_OUT_OF_ORDER, f"this frame is not allowed while the session is {self.phase.value}"
+            )
+            return
+        what, self.phase = allowed
+        if what is Step.SEND:
+            assert isinstance(frame, Send)
+            self._send(frame)
+        elif what is Step.PONG:
+            self.socket.send(_PONG)
+        elif what is Step.ENTER:
+            assert isinstance(frame, Hello)
+            self.gateway.entrance.enter(self, frame)
+        elif what is not Step.IGNORE:
+            self.gateway.requests.start(self, what, frame)
+
+    def _send(self, frame: Send) -> None:
+        refusal = self._check(frame)
+        if refusal is not None:
+            self._settled_badly(frame.conv, frame.client_id, refusal)
+            return
+        if self._lane is None:
+            self._lane = Lane()
+        if not self._lane.admits(frame.conv, frame.client_id):
+            self._answer_send(
+                frame.conv, frame.client_id, Refused(Code.HELD_BACK, "settle the earlier send first")
+            )
+            return
+        wait_s = self.gateway.admission.send_wait_s(self.app, self.user, self.last_seen)
+        if wait_s > 0.0:
+            limited = Refused(Code.RATE_LIMITED, "more sends than this user or application may make")
+            self._settled_badly(frame.conv, frame.client_id, limited, round(wait_s * 1000) + 1)
+            return
+        self.in_flight += 1
+        self.gateway.commit.submit(self._append(frame), self._outcome, self._lane, self.id)
+
+    def _check(self, frame: Send) -> Refused | None:
+        """What is wrong with the send itself, before any database is asked."""
+        if self.in_flight >= self.gateway.limits.in_flight_max:
+            return Refused(Code.IN_FLIGHT_LIMIT, "too many unanswered requests")
+        try:
+            check_id(frame.conv, "conversation")
+            check_id(frame.client_id, "client")
+            for user in frame.mentions:
+                check_id(user, "mentioned user")
+            check_body(frame.body)
+        except ModelError as error:
+            return Refused(Code.INVALID_CONTENT, str(error))
+        if len(frame.client_id.encode()) > CLIENT_ID_BYTES_MAX or len(frame.mentions) > MENTIONS_MAX:
+            return Refused(Code.INVALID_CONTENT, "client_id is too long or there are too many mentions")
+        if not 0 < frame.made_at <= INTEGER_MAX or not 0 <= frame.reply_to <= INTEGER_MAX:
+            return Refused(Code.INVALID_CONTENT, "made_at or reply_to is out of range")
+        if frame.kind != MESSAGE and not (frame.kind.startswith(CUSTOM_PREFIX) and len(frame.kind) <= 64):
+            return Refused(Code.UNKNOWN_KIND, "clients write `message` and kinds that begin with `x.`")
+        return None
+
+    def _append(self, frame: Send) -> Append:
+        return Append(
+            app=self.app,
+            conv=frame.conv,
+            kind=frame.kind,
+            client_id=frame.client_id,
+            made_at_ms=frame.made_at,
+            body=bytes(frame.body),
+            sender=self.user,
+            device=self.device,
+            reply_to=frame.reply_to,
+            mentions=frame.mentions,
+        )
+
+    def _outcome(self, append: Append, outcome: Outcome) -> None:
+        self.in_flight -= 1
+        self._answer_send(append.conv, append.client_id, outcome)
+
+    def _settled_badly(self, conv: str, client_id: str, refused: Refused, retry_after_ms: int = 0) -> None:
+        if self._lane is None:
+            self._lane = Lane()
+        self._lane.refused(conv, client_id, refused.code)
+        self._answer_send(conv, client_id, refused, retry_after_ms)
+        if len(self._lane) > FLOOD_HELD_CONVERSATIONS_MAX:
+            self.end(Code.FLOOD, "sends were refused in too many conversations and never repeated")
+
+    def _answer_send(self, conv: str, client_id: str, outcome: Outcome, retry_after_ms: int = 0) -> None:
+        if isinstance(outcome, Refused):
+            self.gateway.count(outcome.code)
+            self.send(
+                Error(
+                    code=outcome.code,
+                    reason=outcome.reason,
+                    conv=conv,
+                    client_id=client_id,
+                    retry_after_ms=retry_after_ms or self.gateway.retry_after_ms(outcome.code),
+                )
+            )
+        else:
+            seq, at_ms, ordinal = outcome[:3]
+            self.send(Ack(conv=conv, client_id=client_id, seq=seq, at_ms=at_ms, ordinal=ordinal))
+
+    def _leave(self) -> None:
+        """Nothing more is delivered here; the rooms tidy their lists by themselves."""
+        self.phase = Phase.ENDED
+        if not self.gone:
+            self.gone = True
+            self.gateway.vacate(self)

@@ -1,0 +1,189 @@
+"""Group commit: while one transaction is in flight the following sends gather, and go out together. No timers.
+
+One loop per database. Acks are written as soon as the database has answered; fan-out of a batch runs while the
+next batch is being committed. The queue is bounded: beyond it sends are refused as `busy` (policy: reject).
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+
+from posthouse.kit.tasks import start
+from posthouse.messaging.bodies import users_of
+from posthouse.messaging.lane import Lane
+from posthouse.messaging.notes import EntryNote
+from posthouse.messaging.publish import Publisher
+from posthouse.model.entry import MEMBER_LEFT, Entry
+from posthouse.protocol.codec import encode
+from posthouse.protocol.codes import Code
+from posthouse.protocol.frames import Push
+from posthouse.storage.base import Append, Appended, Log, Outcome, Refused, StorageUnavailable
+
+Settle = Callable[[Append, Outcome], None]
+
+
+@dataclass(frozen=True, slots=True)
+class CommitLimits:
+    """How much may wait and how much one transaction takes."""
+
+    queue_sends_max: int = 20_000
+    batch_sends_max: int = 500
+    batch_bytes_max: int = 4 << 20
+
+
+class Pending(NamedTuple):
+    """A send on its way: who hears of it, in which lane, and which session's it is."""
+
+    append: Append
+    settle: Settle
+    lane: Lane | None
+    origin: str
+
+
+class GroupCommit:
+    """The way into one database. `submit` never awaits; `run` is the loop."""
+
+    def __init__(self, log: Log, publisher: Publisher, limits: CommitLimits = CommitLimits()) -> None:
+        self._log = log
+        self._publisher = publisher
+        self._limits = limits
+        self._queue: deque[Pending] = deque()
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.on_membership: Callable[[], None] = lambda: None
+        self.batches = 0
+        self.committed = 0
+        self.refused_busy = 0
+
+    @property
+    def waiting(self) -> int:
+        """Sends in the queue."""
+        return len(self._queue)
+
+    def submit(self, append: Append, settle: Settle, lane: Lane | None = None, origin: str = "") -> None:
+        """Queue one send; `settle` is called exactly once with its outcome, in the event loop."""
+        if len(self._queue) >= self._limits.queue_sends_max:
+            self.refused_busy += 1
+            _settle(
+                Pending(append, settle, lane, origin), Refused(Code.BUSY, "too many sends wait on this node")
+            )
+            return
+        self._queue.append(Pending(append, settle, lane, origin))
+        self._idle.clear()
+        self._wake.set()
+
+    async def append(self, append: Append) -> Outcome:
+        """Queue one entry and wait for its outcome. Cancelling the wait does not take the entry back."""
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def settle(_: Append, outcome: Outcome) -> None:
+            if not future.done():
+                future.set_result(outcome)
+
+        self.submit(append, settle)
+        return await future
+
+    async def drained(self) -> None:
+        """Return when nothing waits and nothing is in flight."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Commit for ever. While a batch commits, the entries of the one before it are fanned out."""
+        flying: tuple[list[Pending], asyncio.Task[list[Outcome]]] | None = None
+        while True:
+            if flying is None and not self._queue:
+                self._idle.set()
+                self._wake.clear()
+                await self._wake.wait()
+            done = None
+            if flying is not None:
+                batch, task = flying
+                done = (batch, await asyncio.shield(task))
+                _note_refusals(*done)
+            batch = self._next_batch()
+            flying = (batch, start(self._commit(batch))) if batch else None
+            if flying is not None:
+                await asyncio.sleep(0)
+            if done is not None:
+                await self._finish(*done)
+
+    def _next_batch(self) -> list[Pending]:
+        """The next sends in order, without those whose lane holds them back."""
+        batch: list[Pending] = []
+        size = 0
+        while (
+            self._queue and len(batch) < self._limits.batch_sends_max and size < self._limits.batch_bytes_max
+        ):
+            pending = self._queue.popleft()
+            append = pending.append
+            if pending.lane is not None and not pending.lane.admits(append.conv, append.client_id):
+                _settle(pending, Refused(Code.HELD_BACK, "an earlier send must be settled first"))
+                continue
+            batch.append(pending)
+            size += len(append.body)
+        return batch
+
+    async def _commit(self, batch: list[Pending]) -> list[Outcome]:
+        try:
+            return await self._log.append([pending.append for pending in batch])
+        except StorageUnavailable as error:
+            return [Refused(error.code, str(error))] * len(batch)
+
+    async def _finish(self, batch: list[Pending], outcomes: list[Outcome]) -> None:
+        self.batches += 1
+        notes: list[EntryNote] = []
+        membership = False
+        for pending, outcome in zip(batch, outcomes, strict=True):
+            _settle(pending, outcome)
+            if isinstance(outcome, Appended):
+                self.committed += 1
+                if not outcome.duplicate:
+                    notes.append(_note(pending, outcome))
+                    membership = membership or pending.append.change is not None
+        if membership:
+            self.on_membership()
+        if notes:
+            await self._publisher.entries(notes)
+
+
+def _note_refusals(batch: list[Pending], outcomes: list[Outcome]) -> None:
+    """Lanes learn of refusals before the next batch is formed, so that a successor cannot slip past."""
+    for pending, outcome in zip(batch, outcomes, strict=True):
+        if pending.lane is not None and isinstance(outcome, Refused):
+            pending.lane.refused(pending.append.conv, pending.append.client_id, outcome.code)
+
+
+def _settle(pending: Pending, outcome: Outcome) -> None:
+    append = pending.append
+    if pending.lane is not None and isinstance(outcome, Appended):
+        pending.lane.settled(append.conv, append.client_id)
+    pending.settle(append, outcome)
+
+
+def _note(pending: Pending, outcome: Appended) -> EntryNote:
+    append = pending.append
+    entry = entry_of(append, outcome)
+    left = users_of(entry) if entry.kind == MEMBER_LEFT else ()
+    return EntryNote(append.app, append.conv, outcome.seq, encode(Push(entry=entry)), pending.origin, left)
+
+
+def entry_of(append: Append, outcome: Appended) -> Entry:
+    """The entry that a committed Append has become."""
+    return Entry(
+        conv=append.conv,
+        seq=outcome.seq,
+        kind=append.kind,
+        at_ms=outcome.at_ms,
+        ordinal=outcome.ordinal,
+        body=msgspec.Raw(append.body if outcome.body is None else outcome.body),
+        sender=append.sender,
+        device=append.device,
+        client_id=append.client_id,
+        reply_to=append.reply_to,
+        mentions=append.mentions,
+    )

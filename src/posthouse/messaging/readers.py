@@ -1,0 +1,123 @@
+"""Readers of the feed: what must follow from entries even if the node that wrote them dies at once.
+
+`roster` turns membership entries into account-log entries; `repair` tells gateways the newest seq of logs that
+changed. Both may run on several nodes at once and read an entry twice: what they do is idempotent.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+
+from posthouse.kit.clock import Clock
+from posthouse.kit.tasks import wait_event
+from posthouse.messaging.bodies import AccountBody, users_of
+from posthouse.messaging.publish import Publisher
+from posthouse.model.entry import ACCOUNT_JOINED, ACCOUNT_LEFT, CREATED, MEMBER_JOINED, MEMBER_LEFT, Entry
+from posthouse.model.ids import account_id
+from posthouse.storage.base import (
+    Append,
+    Feed,
+    FeedEntry,
+    FeedPosition,
+    InboxChange,
+    Outcome,
+    Refused,
+    StorageError,
+)
+
+ROSTER_KINDS: Final = (CREATED, MEMBER_JOINED, MEMBER_LEFT)
+BATCH_ENTRIES_MAX = 500
+POLL_INTERVAL_S = 1.0
+
+
+class Roster:
+    """Keeps each user's account log and inbox in step with the memberships in conversations."""
+
+    NAME: Final = "roster"
+
+    def __init__(self, feed: Feed, append: Callable[[Append], Awaitable[Outcome]], clock: Clock) -> None:
+        self._feed = feed
+        self._append = append
+        self._clock = clock
+        self._wake = asyncio.Event()
+        self.applied = 0
+
+    def wake(self) -> None:
+        """A membership entry was committed here: read at once instead of at the next poll."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Read for ever. On trouble with the database, wait for the next poll."""
+        position = await self._feed.position(self.NAME)
+        while True:
+            self._wake.clear()
+            position = await self._catch_up(position)
+            await wait_event(self._wake, POLL_INTERVAL_S, self._clock)
+
+    async def _catch_up(self, position: FeedPosition) -> FeedPosition:
+        while items := await self._feed.tail(position, BATCH_ENTRIES_MAX, ROSTER_KINDS):
+            appends = [append for item in items for append in account_appends(item)]
+            for outcome in await asyncio.gather(*map(self._append, appends)):
+                if isinstance(outcome, Refused):
+                    raise StorageError(f"an account entry was refused: {outcome.reason}")
+            self.applied += len(appends)
+            position = items[-1].position
+            await self._feed.store_position(self.NAME, position)
+        return position
+
+
+def account_appends(item: FeedEntry) -> list[Append]:
+    """The account-log entries that follow from one membership entry. Reading it again names the same ones."""
+    return [_account_append(item.app, item.entry, user) for user in users_of(item.entry)]
+
+
+def _account_append(app: str, entry: Entry, user: str) -> Append:
+    left = entry.kind == MEMBER_LEFT
+    change = InboxChange(entry.conv, 0, entry.seq) if left else InboxChange(entry.conv, entry.seq)
+    return Append(
+        app=app,
+        conv=account_id(user),
+        kind=ACCOUNT_LEFT if left else ACCOUNT_JOINED,
+        client_id=f"{entry.seq}:{entry.conv}",
+        made_at_ms=0,
+        body=msgspec.json.encode(AccountBody(entry.conv, change.joined_seq, change.left_seq)),
+        sender="",
+        device="roster",
+        change=change,
+        trusted=True,
+    )
+
+
+class Repair:
+    """Tells gateways the newest seq of each log that changed, a moment after it did: lost hints heal (G4)."""
+
+    LAG_S: Final = 1.0
+
+    def __init__(self, feed: Feed, publisher: Publisher, clock: Clock) -> None:
+        self._feed = feed
+        self._publisher = publisher
+        self._clock = clock
+        self.told = 0
+
+    async def run(self) -> None:
+        """Each second, tell of what was committed up to a second ago. Starts at the feed's end: sessions that
+        come after this read the log themselves."""
+        position = await self._feed.end()
+        while True:
+            await self._clock.sleep(self.LAG_S)
+            until = await self._feed.end()
+            await self._clock.sleep(self.LAG_S)
+            position = await self._tell(position, until)
+
+    async def _tell(self, position: FeedPosition, until: FeedPosition) -> FeedPosition:
+        if position >= until:
+            return position
+        newest: dict[str, dict[str, int]] = {}
+        for (app, conv), seq in (await self._feed.changed(position, until)).items():
+            newest.setdefault(app, {})[conv] = seq
+        for app, heads in newest.items():
+            await self._publisher.heads(app, heads)
+            self.told += len(heads)
+        return until
