@@ -166,24 +166,29 @@ class Session:
             self.gateway.requests.start(self, what, frame)
 
     def _send(self, frame: Send) -> None:
-        refusal = self._check(frame)
-        if refusal is not None:
-            self._settled_badly(frame.conv, frame.client_id, refusal)
-            return
-        if self._lane is None:
-            self._lane = Lane()
-        if not self._lane.admits(frame.conv, frame.client_id):
+        lane = self._lane
+        if lane is None:
+            lane = self._lane = Lane()
+        number = lane.enter(frame.conv, frame.client_id)
+        if not number:
             self._answer_send(
                 frame.conv, frame.client_id, Refused(Code.HELD_BACK, "settle the earlier send first")
             )
             return
-        wait_s = self.gateway.admission.send_wait_s(self.app, self.user, self.last_seen)
-        if wait_s > 0.0:
-            limited = Refused(Code.RATE_LIMITED, "more sends than this user or application may make")
-            self._settled_badly(frame.conv, frame.client_id, limited, round(wait_s * 1000) + 1)
+        refused, retry_after_ms = self._check(frame), 0
+        if refused is None:
+            wait_s = self.gateway.admission.send_wait_s(self.app, self.user, self.last_seen)
+            if wait_s > 0.0:
+                refused = Refused(Code.RATE_LIMITED, "more sends than this user or application may make")
+                retry_after_ms = round(wait_s * 1000) + 1
+        if refused is None:
+            self.in_flight += 1
+            self.gateway.commit.submit(self._append(frame), self._outcome, lane, number, self.id)
             return
-        self.in_flight += 1
-        self.gateway.commit.submit(self._append(frame), self._outcome, self._lane, self.id)
+        lane.refused(frame.conv, frame.client_id, number, refused.code)
+        self._answer_send(frame.conv, frame.client_id, refused, retry_after_ms)
+        if len(lane) > FLOOD_HELD_CONVERSATIONS_MAX:
+            self.end(Code.FLOOD, "sends were refused in too many conversations and never repeated")
 
     def _check(self, frame: Send) -> Refused | None:
         """What is wrong with the send itself, before any database is asked."""
@@ -222,14 +227,6 @@ class Session:
     def _outcome(self, append: Append, outcome: Outcome) -> None:
         self.in_flight -= 1
         self._answer_send(append.conv, append.client_id, outcome)
-
-    def _settled_badly(self, conv: str, client_id: str, refused: Refused, retry_after_ms: int = 0) -> None:
-        if self._lane is None:
-            self._lane = Lane()
-        self._lane.refused(conv, client_id, refused.code)
-        self._answer_send(conv, client_id, refused, retry_after_ms)
-        if len(self._lane) > FLOOD_HELD_CONVERSATIONS_MAX:
-            self.end(Code.FLOOD, "sends were refused in too many conversations and never repeated")
 
     def _answer_send(self, conv: str, client_id: str, outcome: Outcome, retry_after_ms: int = 0) -> None:
         if isinstance(outcome, Refused):

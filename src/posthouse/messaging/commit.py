@@ -41,6 +41,7 @@ class Pending(NamedTuple):
     append: Append
     settle: Settle
     lane: Lane | None
+    number: int
     origin: str
 
 
@@ -65,15 +66,18 @@ class GroupCommit:
         """Sends in the queue."""
         return len(self._queue)
 
-    def submit(self, append: Append, settle: Settle, lane: Lane | None = None, origin: str = "") -> None:
-        """Queue one send; `settle` is called exactly once with its outcome, in the event loop."""
+    def submit(
+        self, append: Append, settle: Settle, lane: Lane | None = None, number: int = 0, origin: str = ""
+    ) -> None:
+        """Queue one send, which entered its lane as `number`; `settle` is called once with its outcome, in the loop."""
+        pending = Pending(append, settle, lane, number, origin)
         if len(self._queue) >= self._limits.queue_sends_max:
             self.refused_busy += 1
-            _settle(
-                Pending(append, settle, lane, origin), Refused(Code.BUSY, "too many sends wait on this node")
-            )
+            busy = Refused(Code.BUSY, "too many sends wait on this node")
+            _note_lane(pending, busy)
+            settle(append, busy)
             return
-        self._queue.append(Pending(append, settle, lane, origin))
+        self._queue.append(pending)
         self._idle.clear()
         self._wake.set()
 
@@ -104,7 +108,8 @@ class GroupCommit:
             if flying is not None:
                 batch, task = flying
                 done = (batch, await asyncio.shield(task))
-                _note_refusals(*done)
+                for pending, outcome in zip(*done, strict=True):
+                    _note_lane(pending, outcome)
             batch = self._next_batch()
             flying = (batch, start(self._commit(batch))) if batch else None
             if flying is not None:
@@ -121,8 +126,8 @@ class GroupCommit:
         ):
             pending = self._queue.popleft()
             append = pending.append
-            if pending.lane is not None and not pending.lane.admits(append.conv, append.client_id):
-                _settle(pending, Refused(Code.HELD_BACK, "an earlier send must be settled first"))
+            if pending.lane is not None and not pending.lane.admits(append.conv, pending.number):
+                pending.settle(append, Refused(Code.HELD_BACK, "an earlier send must be settled first"))
                 continue
             batch.append(pending)
             size += len(append.body)
@@ -139,7 +144,7 @@ class GroupCommit:
         notes: list[EntryNote] = []
         membership = False
         for pending, outcome in zip(batch, outcomes, strict=True):
-            _settle(pending, outcome)
+            pending.settle(pending.append, outcome)
             if isinstance(outcome, Appended):
                 self.committed += 1
                 if not outcome.duplicate:
@@ -151,18 +156,15 @@ class GroupCommit:
             await self._publisher.entries(notes)
 
 
-def _note_refusals(batch: list[Pending], outcomes: list[Outcome]) -> None:
-    """Lanes learn of refusals before the next batch is formed, so that a successor cannot slip past."""
-    for pending, outcome in zip(batch, outcomes, strict=True):
-        if pending.lane is not None and isinstance(outcome, Refused):
-            pending.lane.refused(pending.append.conv, pending.append.client_id, outcome.code)
-
-
-def _settle(pending: Pending, outcome: Outcome) -> None:
+def _note_lane(pending: Pending, outcome: Outcome) -> None:
+    """Lanes hear of outcomes before the next batch is formed, so that no successor slips past a refused send."""
+    if pending.lane is None:
+        return
     append = pending.append
-    if pending.lane is not None and isinstance(outcome, Appended):
-        pending.lane.settled(append.conv, append.client_id)
-    pending.settle(append, outcome)
+    if isinstance(outcome, Refused):
+        pending.lane.refused(append.conv, append.client_id, pending.number, outcome.code)
+    else:
+        pending.lane.settled(append.conv, pending.number)
 
 
 def _note(pending: Pending, outcome: Appended) -> EntryNote:

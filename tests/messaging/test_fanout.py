@@ -1,0 +1,73 @@
+"""Rooms: strict order, gaps noticed, and tidy lists when sessions go."""
+
+from dataclasses import dataclass
+
+from hypothesis import given, strategies as st
+
+from posthouse.messaging.fanout import Arrival, Room, Rooms
+
+
+@dataclass(eq=False)
+class Handle:
+    gone: bool = False
+
+
+def test_the_next_entry_is_delivered_an_older_one_is_not() -> None:
+    room: Room[Handle] = Room(("app", "c"))
+    room.learn_head(4)
+    assert room.arrive(5) is Arrival.DELIVER
+    assert room.arrive(5) is Arrival.OLD
+    assert room.arrive(3) is Arrival.OLD
+
+
+def test_an_entry_beyond_the_next_is_a_gap_and_says_how_far_to_read() -> None:
+    room: Room[Handle] = Room(("app", "c"))
+    room.learn_head(4)
+    assert room.arrive(7) is Arrival.GAP
+    assert (room.head, room.wanted) == (4, 7)
+    assert room.arrive(5) is Arrival.GAP, "what arrives while the log is read is read there too"
+    assert room.arrive(9) is Arrival.GAP
+    assert room.wanted == 9
+
+
+def test_a_head_once_known_is_not_moved_by_a_late_reading() -> None:
+    room: Room[Handle] = Room(("app", "c"))
+    assert room.arrive(6) is Arrival.DELIVER
+    room.learn_head(5)
+    assert room.head == 6
+
+
+@given(st.lists(st.integers(1, 30), max_size=60), st.integers(0, 5))
+def test_whatever_arrives_only_the_next_seq_is_ever_delivered(arrivals: list[int], head: int) -> None:
+    room: Room[Handle] = Room(("app", "c"))
+    room.learn_head(head)
+    delivered = [seq for seq in arrivals if room.arrive(seq) is Arrival.DELIVER]
+    assert delivered == list(range(head + 1, head + 1 + len(delivered)))
+
+
+@given(st.lists(st.integers(0, 49), unique=True, max_size=50))
+def test_sessions_that_go_in_any_order_leave_only_the_living(leaving: list[int]) -> None:
+    room: Room[Handle] = Room(("app", "c"))
+    handles = [Handle() for _ in range(50)]
+    room.sessions.extend(handles)
+    last = False
+    for index in leaving:
+        handles[index].gone = True
+        last = room.note_gone()
+    living = [handle for handle in handles if not handle.gone]
+    assert [handle for handle in room.sessions if not handle.gone] == living
+    assert last is (not living)
+    assert len(room.sessions) <= len(living) + 9 + len(room.sessions) // 4
+
+
+def test_an_emptied_room_is_forgotten_and_a_new_one_starts_without_a_head() -> None:
+    rooms: Rooms[Handle] = Rooms()
+    handle = Handle()
+    room, new = rooms.enter(("app", "c"), handle)
+    assert new
+    assert rooms.get(("app", "c")) is room
+    assert rooms.enter(("app", "c"), Handle()) == (room, False)
+    room.sessions.clear()
+    rooms.drop(room)
+    assert rooms.get(("app", "c")) is None
+    assert rooms.get(("other", "c")) is None

@@ -1,0 +1,57 @@
+"""Batched loading: many questions at once cost few queries, and a failed query fails only those who asked."""
+
+import asyncio
+
+import pytest
+
+from posthouse.messaging.gather import Gather
+
+
+class Source:
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, list[int]]] = []
+        self.broken = False
+
+    async def load(self, scope: str, keys: list[int]) -> dict[int, str]:
+        self.asked.append((scope, sorted(keys)))
+        await asyncio.sleep(0)
+        if self.broken:
+            raise OSError("no")
+        return {key: f"{scope}{key}" for key in keys if key >= 0}
+
+
+async def test_questions_asked_at_once_are_answered_by_one_query() -> None:
+    source = Source()
+    gather: Gather[int, str] = Gather(source.load)
+    answers = await asyncio.gather(*(gather.get("a", [key, key + 1]) for key in range(10)))
+    assert source.asked == [("a", list(range(11)))]
+    assert answers[3] == {3: "a3", 4: "a4"}
+
+
+async def test_what_does_not_exist_is_left_out() -> None:
+    gather: Gather[int, str] = Gather(Source().load)
+    assert await gather.get("a", [-1, 1]) == {1: "a1"}
+
+
+async def test_a_query_takes_no_more_keys_than_it_may() -> None:
+    source = Source()
+    gather: Gather[int, str] = Gather(source.load, keys_max=4)
+    await asyncio.gather(*(gather.get("a", [key]) for key in range(10)))
+    assert [len(keys) for _, keys in source.asked] == [4, 4, 2]
+
+
+async def test_apps_are_never_mixed() -> None:
+    source = Source()
+    gather: Gather[int, str] = Gather(source.load)
+    first, second = await asyncio.gather(gather.get("a", [1]), gather.get("b", [1]))
+    assert (first, second) == ({1: "a1"}, {1: "b1"})
+
+
+async def test_a_failed_query_fails_those_who_asked_and_the_next_one_works() -> None:
+    source = Source()
+    gather: Gather[int, str] = Gather(source.load)
+    source.broken = True
+    with pytest.raises(OSError, match="no"):
+        await gather.get("a", [1])
+    source.broken = False
+    assert await gather.get("a", [1]) == {1: "a1"}
