@@ -32,7 +32,7 @@ class Identity(NamedTuple):
 
     app: str
     user: str
-    expires_s: float
+    expires_s: int
     device: str = ""
     scopes: frozenset[str] = frozenset()
 
@@ -113,7 +113,7 @@ class TokenVerifier:
             device = check_id(claims.device, "device") if claims.device else ""
         except InvalidId as error:
             raise TokenInvalid(f"the token's claims are not valid: {error}") from None
-        return Identity(claims.tenant, user, claims.exp, device, frozenset(claims.scope.split()))
+        return Identity(claims.tenant, user, int(claims.exp), device, frozenset(claims.scope.split()))
 
 
 class TokenIssuer:

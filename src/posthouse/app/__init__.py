@@ -1,0 +1,1 @@
+"""The composition root: configuration, secrets, wiring. Nothing below knows it."""

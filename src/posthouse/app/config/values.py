@@ -1,0 +1,294 @@
+"""Every value that can be configured, one struct a room. What a value brings about is said once, here, beside it.
+
+The sample file, `config show` and every error message are made from these types.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+
+def says(meaning: str) -> Meta:
+    """What a key brings about, for the person who sets it."""
+    return Meta(description=" ".join(meaning.split()))
+
+
+def form(pattern: str, words: str) -> Meta:
+    """A text of a certain form, and how to call that form."""
+    return Meta(pattern=pattern, extra={"form": words})
+
+
+MASKED = Meta(extra={"masked": "all"})
+URL = Meta(extra={"masked": "url"})
+"""Keys that are not shown as they are; of a URL only the password is hidden."""
+
+Count = Annotated[int, Meta(ge=1, le=2**53 - 1)]
+Rate = Annotated[float, Meta(gt=0, le=1e9)]
+Hash = Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{64}\Z")]
+
+
+class Room(msgspec.Struct, frozen=True, kw_only=True):
+    """The base of all rooms of the configuration."""
+
+
+class Listen(Room, frozen=True, kw_only=True):
+    """Where clients and back ends reach this node: one port for WebSocket and HTTP."""
+
+    host: Annotated[
+        str,
+        says("""The address to listen on. The default is reached from this machine only; 0.0.0.0 (or :: for IPv6 as
+            well) is reached from everywhere: then put TLS in front."""),
+    ] = "127.0.0.1"
+    port: Annotated[
+        int,
+        Meta(ge=0, le=65535),
+        says("0 takes any free port, and the log says which one it was."),
+    ] = 8080
+    public_url: Annotated[
+        str,
+        form(r"^(https?://[^/\s]+/?)?\Z", "http:// or https:// and a host"),
+        says("""The URL under which clients outside reach this node, such as https://chat.example.com. It is what
+            /v1/endpoints tells them. Empty: the address they asked at."""),
+    ] = ""
+    allowed_origins: Annotated[
+        tuple[str, ...],
+        says("""Web pages that may talk to this node from a browser, such as ["https://app.example.com"]. "*" allows
+            all: tokens, not cookies, say who is calling, so no page can use another's session."""),
+    ] = ("*",)
+
+
+class Data(Room, frozen=True, kw_only=True):
+    """The folder for what this node keeps: generated secrets, and the database when it is SQLite."""
+
+    folder: Annotated[
+        str,
+        Meta(min_length=1),
+        says("""Made if it is missing. Losing it loses the messages (with SQLite) and the generated keys: back it
+            up."""),
+    ] = "./posthouse-data"
+
+
+class Database(Room, frozen=True, kw_only=True):
+    """The system of record. Nothing is acknowledged before it has committed."""
+
+    url: Annotated[
+        str,
+        form(r"^(sqlite|postgres(ql)?://\S+)\Z", "sqlite or postgresql://…"),
+        URL,
+        says(""""sqlite" keeps one file in the data folder; "postgresql://user:password@host/name" uses a server,
+            which several nodes can share."""),
+    ] = "sqlite"
+    connections_max: Annotated[
+        Count,
+        says(
+            """Connections to PostgreSQL from this node. More help reading, not writing: commits go in groups."""
+        ),
+    ] = 10
+
+
+class Limits(Room, frozen=True, kw_only=True):
+    """Nothing is unbounded. Each limit says what happens beyond it; each refusal and disconnect is counted in
+    /metrics."""
+
+    connections_max: Annotated[
+        Count,
+        says("""Open connections of this node. Beyond: answered 503 with Retry-After. Keep it below the limit of
+            open files (ulimit -n)."""),
+    ] = 15_000
+    frame_bytes_max: Annotated[
+        Count,
+        says(
+            """One frame of a client, inflated. Beyond: disconnected as frame_too_large. A body may have 32 KiB."""
+        ),
+    ] = 65_536
+    outbox_bytes_max: Annotated[
+        Count,
+        says("""What may wait to be written to one client. Beyond: disconnected as slow_reader; it resumes and
+            catches up from the log. Memory in the worst case: this times the connections."""),
+    ] = 262_144
+    in_flight_max: Annotated[
+        Count,
+        says("Unanswered requests of one session, sends included. Beyond: refused as in_flight_limit."),
+    ] = 256
+    hello_timeout_ms: Annotated[
+        Count,
+        says("From connecting to a valid hello. Beyond: disconnected as hello_timeout."),
+    ] = 10_000
+    entering_max: Annotated[
+        Count,
+        says("Sessions being let in at once. Beyond: sent away as overloaded, with a time to come back."),
+    ] = 20_000
+    logins_per_s: Annotated[
+        Rate,
+        says("""Sessions that start afresh, on this node. Beyond: sent away as overloaded, with a time to come back.
+            Resumes are exempt: they hardly touch the database."""),
+    ] = 1_000.0
+    logins_burst: Annotated[Rate, says("How many may come at once on top of logins_per_s.")] = 2_000.0
+    frames_per_connection_per_s: Annotated[
+        Rate,
+        says("Frames of any kind from one connection. Beyond: disconnected as connection_rate."),
+    ] = 200.0
+    frames_per_connection_burst: Annotated[
+        Rate,
+        says("How many may come at once on top of frames_per_connection_per_s."),
+    ] = 1_000.0
+    sends_per_user_per_s: Annotated[
+        Rate,
+        says("""Sends of one user, over all their devices on this node. Beyond: refused as rate_limited with
+            retry_after_ms. People type slower; bots and load tests need more."""),
+    ] = 20.0
+    sends_per_user_burst: Annotated[
+        Rate,
+        says("How many may come at once on top of sends_per_user_per_s."),
+    ] = 100.0
+    sends_per_app_per_s: Annotated[
+        Rate,
+        says("""Sends of all users of one app on this node, so that one app cannot starve another. Beyond: refused
+            as rate_limited with retry_after_ms."""),
+    ] = 50_000.0
+    sends_per_app_burst: Annotated[
+        Rate,
+        says("How many may come at once on top of sends_per_app_per_s."),
+    ] = 100_000.0
+    queue_sends_max: Annotated[
+        Count,
+        says(
+            "Sends that wait for the database. Beyond: refused as busy. More only make everyone wait longer."
+        ),
+    ] = 20_000
+    batch_sends_max: Annotated[Count, says("Sends in one transaction. The rest waits for the next one.")] = (
+        500
+    )
+
+
+class Auth(Room, frozen=True, kw_only=True):
+    """Who is calling. Keys of apps are in [apps.NAME]."""
+
+    token_ttl_s: Annotated[
+        Count,
+        says("How long a token from POST /v1/tokens lives when the request does not say."),
+    ] = 3_600
+    token_ttl_s_max: Annotated[
+        Count,
+        says("""The longest life of any token, also of those that apps sign themselves: one that expires later is
+            refused. A stolen token works as long as it lives."""),
+    ] = 86_400
+    resume_ttl_s: Annotated[
+        Count,
+        says("""How long a client may be away and still resume. After that it fetches its conversation list
+            afresh."""),
+    ] = 604_800
+    resume_secret: Annotated[
+        str,
+        MASKED,
+        says("""Signs resume tokens; at least 32 bytes. Empty: generated into the data folder. Nodes that share a
+            database must share it too, or clients that change nodes cannot resume."""),
+    ] = ""
+
+
+class Api(Room, frozen=True, kw_only=True):
+    """The REST API under /v1."""
+
+    request_bytes_max: Annotated[Count, says("The body of one request. Beyond: answered 413.")] = 1_048_576
+    request_timeout_ms: Annotated[
+        Count,
+        says("For the body of a request to come in. Beyond: answered 408."),
+    ] = 15_000
+    requests_per_app_per_s: Annotated[
+        Rate,
+        says("Requests of one app's back end, over all its API keys. Beyond: answered 429 with Retry-After."),
+    ] = 2_000.0
+    requests_per_app_burst: Annotated[
+        Rate,
+        says("How many may come at once on top of requests_per_app_per_s."),
+    ] = 4_000.0
+    requests_per_user_per_s: Annotated[
+        Rate,
+        says("Requests of one user. Beyond: answered 429 with Retry-After."),
+    ] = 20.0
+    requests_per_user_burst: Annotated[
+        Rate,
+        says("How many may come at once on top of requests_per_user_per_s."),
+    ] = 100.0
+    users_edit_profile: Annotated[
+        bool,
+        says("""Users may set their own name and avatar. false: only the app's back end may, so that names can be
+            trusted to be those it knows."""),
+    ] = True
+    endpoints_ttl_s: Annotated[
+        Count,
+        says("How long a client may use the list from /v1/endpoints before it asks again."),
+    ] = 300
+
+
+class Log(Room, frozen=True, kw_only=True):
+    """One line of JSON an event, on standard error."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        says('"debug" says more than a busy node should write.'),
+    ] = "info"
+
+
+class Node(Room, frozen=True, kw_only=True):
+    """This server process among the others."""
+
+    name: Annotated[
+        str,
+        form(r"^[A-Za-z0-9_.-]{0,64}\Z", "at most 64 letters, digits, dots, dashes and underscores"),
+        says("Appears in logs, metrics and welcome frames. Empty: made of the host's name and the port."),
+    ] = ""
+
+
+class Key(Room, frozen=True, kw_only=True):
+    """A key that signs an app's tokens, named by `kid` in their header."""
+
+    kid: Annotated[str, Meta(min_length=1, max_length=64), says("The name by which tokens call it.")]
+    alg: Annotated[
+        Literal["HS256", "EdDSA"],
+        says("""HS256: a secret that the app's back end shares. EdDSA: only the app can sign, this server
+            verifies."""),
+    ]
+    secret: Annotated[str, MASKED, says("For HS256: at least 32 bytes, used as the text it is.")] = ""
+    public_key: Annotated[str, says("For EdDSA: an Ed25519 key in PEM, or its 32 bytes in base64url.")] = ""
+    private_key: Annotated[
+        str,
+        MASKED,
+        says("For EdDSA, in PEM: only when POST /v1/tokens is to issue tokens with it."),
+    ] = ""
+    retired: Annotated[
+        bool,
+        says("""Signs no new tokens; those it signed hold until they expire. To rotate: add a key, retire the old
+            one, and remove it once token_ttl_s_max has passed. Remove it at once if it was stolen."""),
+    ] = False
+
+
+class App(Room, frozen=True, kw_only=True):
+    """A tenant: its users, conversations, keys and limits are its own; no key or token of one opens another."""
+
+    api_key_hashes: Annotated[
+        tuple[Hash, ...],
+        says("SHA-256, in hexadecimal, of the API keys of its back end: printf %s KEY | sha256sum."),
+    ] = ()
+    keys: Annotated[
+        tuple[Key, ...],
+        says("Keys that sign its users' tokens; the last one that is not retired signs new ones."),
+    ] = ()
+
+
+class Config(Room, frozen=True, kw_only=True):
+    """The whole configuration of a node."""
+
+    listen: Listen = Listen()
+    data: Data = Data()
+    database: Database = Database()
+    limits: Limits = Limits()
+    auth: Auth = Auth()
+    api: Api = Api()
+    log: Log = Log()
+    node: Node = Node()
+    apps: Annotated[
+        dict[str, App],
+        says("Without any, an app named `default` is made, with keys generated into the data folder."),
+    ] = {}
