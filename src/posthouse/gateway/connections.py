@@ -29,6 +29,7 @@ COUNTERS = (
     "control_floods",
     "overflows",
     "close_timeouts",
+    "unread_timeouts",
     "handler_failures",
 )
 
@@ -55,6 +56,8 @@ class SocketLimits:
     """From connecting to the end of that head; a slower one is answered 408."""
     close_timeout_ms: int = 5_000
     """From our close to the peer's; after that the connection is aborted."""
+    unread_timeout_ms: int = 60_000
+    """How long a peer may leave unread what was written to it; after that the kernel drops the connection."""
     connections_max: int = 15_000
     """Open connections of all kinds; further ones are answered 503."""
     refusals_max: int = 256
@@ -119,7 +122,12 @@ class Connections:
     def add(self, connection: Connection) -> None:
         self.open.add(connection)
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: Connection, error: Exception | None = None) -> None:
+        """The connection is gone, or handed on; `error` is what ended it if it was not closed."""
+        if isinstance(error, TimeoutError):
+            self.count("unread_timeouts")
+        elif error is not None and not isinstance(error, OSError):
+            self.count("handler_failures")
         self.forget_deadline(connection)
         self.open.discard(connection)
         if not self.open:

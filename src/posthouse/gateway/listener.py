@@ -142,7 +142,7 @@ class _NewConnection(asyncio.Protocol):
             self._http.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._listener.connections.remove(self)
+        self._listener.connections.remove(self, exc)
         if self._http is not None:
             self._http.connection_lost(exc)
 
@@ -203,7 +203,7 @@ class _NewConnection(asyncio.Protocol):
 
 
 def _listen(host: str, port: int, limits: SocketLimits) -> socket.socket:
-    """A listening socket. Accepted ones inherit its buffer sizes."""
+    """A listening socket. Accepted ones inherit its options."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.create_server(
         (host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=host == "::"
@@ -212,4 +212,6 @@ def _listen(host: str, port: int, limits: SocketLimits) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.kernel_outbox_bytes)
     if limits.kernel_inbox_bytes:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, limits.kernel_inbox_bytes)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limits.unread_timeout_ms)
     return listening

@@ -141,9 +141,7 @@ class Socket(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._write = _discard
         self._deaf = True
-        self._connections.remove(self)
-        if exc is not None and not isinstance(exc, OSError):
-            self._connections.count("handler_failures")
+        self._connections.remove(self, exc)
         self.handler.closed(self._code or ABNORMAL)
 
     # Inside -----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import NoReturn
 from posthouse.gateway.deflate import BadDeflate, InflatesTooLarge, deflate, inflate
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
-FINAL, DEFLATED = 0x80, 0x40
+FINAL, DEFLATED, OPCODE, CONTROL = 0x80, 0x40, 0x0F, 0x08
 DEFLATE_BYTES_MIN = 256
 REASON_BYTES_MAX = 123
 CONTROL_BYTES_MAX = 125
@@ -136,14 +136,13 @@ class Reader:
         """
         while (frame := self._next_frame()) is not None:
             start, payload = frame
-            if start < FINAL | CLOSE:
-                message = self._join(start, payload)
-                if message is not None:
-                    return TEXT, message
-            else:
+            if start & CONTROL:
                 if start == FINAL | CLOSE:
                     _check_close(payload)
-                return start & 0xF, payload
+                return start & OPCODE, payload
+            message = self._join(start, payload)
+            if message is not None:
+                return TEXT, message
         self._keep()
         return None
 
@@ -157,13 +156,13 @@ class Reader:
             _refuse_start(start, masked=data[at + 1] >= 0x80)
         key_at = at + 2
         if size > CONTROL_BYTES_MAX:
-            if start >= FINAL | CLOSE:
+            if start & CONTROL:
                 _break("a control frame is longer than 125 bytes")
             key_at += 2 if size == 126 else 8
             if len(data) < key_at:
                 return None
             size = _long_size(data[at + 2 : key_at])
-        if start < FINAL | CLOSE and size > self._message_bytes_max - self._held_bytes:
+        if not start & CONTROL and size > self._message_bytes_max - self._held_bytes:
             self._refuse_size()
         end = key_at + 4 + size
         if len(data) < end:
@@ -181,16 +180,16 @@ class Reader:
 
     def _join(self, start: int, payload: bytes) -> bytes | None:
         """The message that this data frame completes, or None."""
-        if start & 0xF == BINARY:
+        if start & OPCODE == BINARY:
             raise Violation(UNSUPPORTED_DATA, "binary_messages", "messages are text")
         if self._fragments is None:
-            if start & 0xF == CONTINUATION:
+            if start & OPCODE == CONTINUATION:
                 _break("a continuation of no message")
             if start == FINAL | TEXT:
                 return self._check_text(payload)
             self._fragments = []
             self._deflated = bool(start & DEFLATED)
-        elif start & 0xF != CONTINUATION:
+        elif start & OPCODE != CONTINUATION:
             _break("a new message before the end of the last one")
         self._hold(payload)
         return self._finish() if start & FINAL else None
