@@ -10,11 +10,8 @@ from hashlib import blake2b
 
 import msgspec
 
-from posthouse.model.content import MENTIONS_MAX
 from posthouse.model.conversation import may_send
 from posthouse.model.entry import COUNTING_KINDS, CUSTOM_PREFIX, MESSAGE
-from posthouse.model.errors import InvalidId
-from posthouse.model.ids import INTEGER_MAX, check_id
 from posthouse.protocol.codes import Code
 from posthouse.storage.base import (
     FUTURE_MS_MAX,
@@ -22,11 +19,9 @@ from posthouse.storage.base import (
     Append,
     Appended,
     Change,
-    Join,
-    Leave,
+    Create,
     Outcome,
     Refused,
-    SetRole,
 )
 from posthouse.storage.changes import KINDS_OF_CHANGES, NOT_FOUND, NOT_MEMBER, Done, apply, kind_of
 from posthouse.storage.draft import Draft
@@ -42,18 +37,19 @@ from posthouse.storage.rows import (
     Sent,
     State,
 )
+from posthouse.storage.wellformed import malformed, users_of
 
 SHARDS = 64
-CLIENT_ID_CHARS_MAX = 400
-"""Longer than clients may choose: the server's own name a conversation, an entry and a user."""
 
 
 def needs(batch: Sequence[Append]) -> Needs:
-    """What must be loaded to plan `batch`."""
+    """What must be loaded to plan `batch`. Nothing for a malformed append, whose keys no database could look up."""
     logs: set[LogKey] = set()
     sends: set[SendKey] = set()
     members: set[MemberKey] = set()
     for append in batch:
+        if malformed(append) is not None:
+            continue
         app, conv = append.app, append.conv
         logs.add((app, conv))
         sends.add((app, conv, append.sender, append.device, append.client_id))
@@ -61,8 +57,8 @@ def needs(batch: Sequence[Append]) -> Needs:
             members.add((app, conv, append.sender))
         if append.mentions:
             members.update((app, conv, user) for user in append.mentions)
-        if append.change is not None:
-            members.update((app, conv, user) for user in _users_of(append))
+        if append.change is not None and not isinstance(append.change, Create):
+            members.update((app, conv, user) for user in users_of(append.change))
     return Needs(sorted(logs), sorted(sends), sorted(members))
 
 
@@ -84,7 +80,7 @@ def content_digest(append: Append) -> bytes:
 
 
 def _decide(draft: Draft, append: Append) -> Outcome:
-    refused = _malformed(append)
+    refused = malformed(append)
     if refused is not None:
         return refused
     key = (append.app, append.conv, append.sender, append.device, append.client_id)
@@ -187,45 +183,3 @@ def _write(draft: Draft, append: Append, log: LogRow, digest: bytes, body: bytes
         if draft.member((app, conv, user)) is not None:
             draft.mentions.append(MentionRow(app, conv, user, seq))
     return Appended(seq, draft.now_ms, ordinal, False, body if body is not append.body else None)
-
-
-def _malformed(append: Append) -> Refused | None:
-    """What no engine could store, or no limit allows. Ids that the database knows already need no check."""
-    if not 1 <= len(append.client_id) <= CLIENT_ID_CHARS_MAX:
-        return Refused(Code.INVALID_REQUEST, f"client_id must have 1 to {CLIENT_ID_CHARS_MAX} characters")
-    if not 0 <= append.reply_to <= INTEGER_MAX:
-        return Refused(Code.INVALID_CONTENT, "reply_to is not the number of an entry")
-    if len(append.mentions) > MENTIONS_MAX:
-        return Refused(Code.INVALID_CONTENT, f"at most {MENTIONS_MAX} users may be mentioned")
-    text = append.sender + append.device + append.client_id + append.kind + append.conv + append.app
-    if text.isascii() and text.isprintable() and not append.mentions:
-        return None
-    return _malformed_text(append)
-
-
-def _malformed_text(append: Append) -> Refused | None:
-    optional = [("user", append.sender), ("device", append.device)]
-    named = [("app", append.app), ("conversation", append.conv), ("entry kind", append.kind)]
-    try:
-        for what, value in named + [pair for pair in optional if pair[1]]:
-            check_id(value.removeprefix("~") if what == "conversation" else value, what)
-        for user in append.mentions:
-            check_id(user, "user")
-        if "\0" in append.client_id:
-            return Refused(Code.INVALID_REQUEST, "client_id contains the character U+0000")
-        append.client_id.encode()
-    except InvalidId as error:
-        return Refused(Code.INVALID_REQUEST, str(error))
-    except UnicodeEncodeError:
-        return Refused(Code.INVALID_REQUEST, "client_id contains a lone surrogate")
-    return None
-
-
-def _users_of(append: Append) -> Sequence[str]:
-    match append.change:
-        case Join(users=users) | Leave(users=users):
-            return users
-        case SetRole(user=user):
-            return (user,)
-        case _:
-            return ()

@@ -12,10 +12,9 @@ from posthouse.model import entry
 from posthouse.model.content import check_body
 from posthouse.model.conversation import MANAGING_ROLES, MEMBERS_MAX, Kind, Role
 from posthouse.model.errors import InvalidContent, InvalidId
-from posthouse.model.ids import account_id, account_user, check_conversation_id, check_id, direct_id
+from posthouse.model.ids import account_id, account_user, check_conversation_id, direct_id
 from posthouse.protocol.codes import Code
 from posthouse.storage.base import (
-    JOIN_USERS_MAX,
     Append,
     Appended,
     Change,
@@ -118,9 +117,6 @@ def _create(
 
 def _bad_creation(append: Append, change: Create) -> Refused | None:
     users = [user for user, _ in change.members]
-    problem = _bad_users(users) if users else None
-    if problem is not None:
-        return problem
     if len(set(users)) != len(users):
         return Refused(Code.INVALID_REQUEST, "a user is named twice among the members")
     match change.kind:
@@ -186,7 +182,7 @@ def _roles_touched(draft: Draft, append: Append, change: Change) -> set[Role]:
 
 
 def _join(draft: Draft, append: Append, change: Join, log: LogRow) -> Done | Outcome:
-    problem = _bad_users(change.users) or _fixed(log) or _bad_role(log, change.role)
+    problem = _fixed(log) or _bad_role(log, change.role)
     if problem is not None:
         return problem
     users = [user for user in dict.fromkeys(change.users) if draft.member((log.app, log.conv, user)) is None]
@@ -204,7 +200,7 @@ def _join(draft: Draft, append: Append, change: Join, log: LogRow) -> Done | Out
 
 
 def _leave(draft: Draft, append: Append, change: Leave, log: LogRow) -> Done | Outcome:
-    problem = _bad_users(change.users) or _fixed(log)
+    problem = _fixed(log)
     if problem is not None:
         return problem
     users = [
@@ -274,17 +270,6 @@ def _fixed(log: LogRow) -> Refused | None:
 def _bad_role(log: LogRow, role: Role) -> Refused | None:
     if role is Role.READER and log.kind is not Kind.CHANNEL:
         return Refused(Code.INVALID_REQUEST, "only channels have readers")
-    return None
-
-
-def _bad_users(users: tuple[str, ...] | list[str]) -> Refused | None:
-    if not 1 <= len(users) <= JOIN_USERS_MAX:
-        return Refused(Code.INVALID_REQUEST, f"one entry names 1 to {JOIN_USERS_MAX} users")
-    try:
-        for user in users:
-            check_id(user, "user")
-    except InvalidId as error:
-        return Refused(Code.INVALID_REQUEST, str(error))
     return None
 
 
