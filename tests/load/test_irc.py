@@ -28,7 +28,7 @@ def acts(day: Day) -> list[tuple[str, str]]:
     return [(step.act.value, step.nick) for step in day.steps]
 
 
-def test_a_nick_that_speaks_without_having_joined_joins_first_and_once() -> None:
+def test_a_nick_thafter_speaks_without_having_joined_joins_first_and_once() -> None:
     day = the_day(
         line("message", "ann", "hi"), line("message", "ann", "there"), line("action", "bob", "waves")
     )
@@ -79,7 +79,12 @@ def test_each_day_is_a_play_of_its_own() -> None:
     days = list(read([line("join", "ann"), line("message", "ann", "hi", "2004-11-16T00:00:00Z")]))
     assert [day.name for day in days] == ["2004-11-15", "2004-11-16"]
     assert acts(days[1]) == [("join", "ann"), ("message", "ann")]
-    assert days[1].steps[0].at_s - days[0].steps[0].at_s == 11 * 3600 + 42 * 60
+
+
+def test_time_is_counted_from_the_first_line_also_past_midnight_under_the_same_date() -> None:
+    clock = ("23:58", "23:59", "00:01", "00:00", "01:00")
+    day = the_day(*(line("message", "ann", "hi", f"2004-11-15T{at}:00Z") for at in clock))
+    assert [step.after_s for step in day.steps[1:]] == [0, 60, 180, 180, 3720]
 
 
 @pytest.mark.parametrize(
@@ -110,8 +115,8 @@ def check_play(day: Day) -> None:
         assert (step.nick in there) is (step.act is not Act.JOIN), step
         if step.act in (Act.JOIN, Act.LEAVE):
             there ^= {step.nick}
-        assert step.at_s >= last_s
-        last_s = step.at_s
+        assert step.after_s >= last_s
+        last_s = step.after_s
     assert set(day.cast) == set(day.present) | {step.nick for step in day.steps}
     assert len(day.cast) == len(set(day.cast))
 

@@ -15,6 +15,8 @@ import msgspec
 from posthouse.model.errors import InvalidId
 from posthouse.model.ids import check_id
 
+_HALF_DAY_S = 12 * 3600
+
 
 class BadLog(ValueError):
     """The file is no chat log; the message names the line and what is wrong with it."""
@@ -41,9 +43,9 @@ class Act(StrEnum):
 
 
 class Step(NamedTuple):
-    """One act of a day; `at_s` is in seconds since 1970 UTC."""
+    """One act of a day; `after_s` is in seconds since the day's first, and never goes back."""
 
-    at_s: int
+    after_s: int
     act: Act
     nick: str
     text: str = ""
@@ -84,34 +86,49 @@ class _Rehearsal:
         self.present: list[str] = []
         self.steps: list[Step] = []
         self._members: set[str] = set()
+        self._first_s = -1
+        self._after_s = 0
 
     def take(self, line: Line) -> None:
-        at_s, nick = int(line.at.timestamp()), line.nick
+        nick = line.nick
+        self._tell_time(int(line.at.timestamp()))
         if line.kind in ("leave", "rename") and nick not in self.cast:
             self.present.append(nick)
             self._enter(nick)
         if line.kind == "rename":
-            self._join(at_s, line.to)
+            self._join(line.to)
         elif line.kind != "leave":
-            self._join(at_s, nick)
+            self._join(nick)
         if line.kind in ("message", "action"):
-            self.steps.append(Step(at_s, Act(line.kind), nick, line.text))
+            self._add(Act(line.kind), nick, line.text)
         elif line.kind == "leave" or (line.kind == "rename" and nick != line.to):
-            self._leave(at_s, nick)
+            self._leave(nick)
+
+    def _tell_time(self, at_s: int) -> None:
+        """Some logs go on past midnight under the date they began with."""
+        if self._first_s < 0:
+            self._first_s = at_s
+        after_s = at_s - self._first_s
+        if after_s < self._after_s - _HALF_DAY_S:
+            after_s += 2 * _HALF_DAY_S
+        self._after_s = max(self._after_s, after_s)
+
+    def _add(self, act: Act, nick: str, text: str = "") -> None:
+        self.steps.append(Step(self._after_s, act, nick, text))
 
     def _enter(self, nick: str) -> None:
         self.cast[nick] = None
         self._members.add(nick)
 
-    def _join(self, at_s: int, nick: str) -> None:
+    def _join(self, nick: str) -> None:
         if nick not in self._members:
             self._enter(nick)
-            self.steps.append(Step(at_s, Act.JOIN, nick))
+            self._add(Act.JOIN, nick)
 
-    def _leave(self, at_s: int, nick: str) -> None:
+    def _leave(self, nick: str) -> None:
         if nick in self._members:
             self._members.remove(nick)
-            self.steps.append(Step(at_s, Act.LEAVE, nick))
+            self._add(Act.LEAVE, nick)
 
 
 _decode = msgspec.json.Decoder(Line).decode
