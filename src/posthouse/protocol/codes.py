@@ -110,6 +110,8 @@ _RANGES: tuple[tuple[int, int, Action], ...] = (
     (4100, 4199, Action.RESET),
     (4200, 4299, Action.REAUTHENTICATE),
     (4300, 4399, Action.STOP),
+    (1002, 1003, Action.STOP),
+    (1007, 1010, Action.STOP),
     (4500, 4599, Action.RETRY),
     (4600, 4699, Action.REFUSED),
     (4700, 4799, Action.RESET_REQUEST),
