@@ -1,0 +1,79 @@
+"""What the API needs of the node it belongs to. The composition root supplies both parts."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from posthouse.model.conversation import Conversation, Member
+from posthouse.protocol.frames import MemberCursor
+from posthouse.storage.base import Append, Outcome, Page, Refused, Summaries, User
+
+
+class Reader(Protocol):
+    """The reading half of the storage port, with the port's meaning: any `Database` is one."""
+
+    async def read(
+        self,
+        app: str,
+        conv: str,
+        user: str | None,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int,
+    ) -> Page | Refused: ...
+
+    async def conversation(self, app: str, conv: str) -> Conversation | None: ...
+
+    async def members(self, app: str, conv: str, *, after: str = "", limit: int = 1_000) -> list[Member]: ...
+
+    async def member(self, app: str, conv: str, user: str) -> Member | None: ...
+
+    async def summaries(self, app: str, user: str, *, page: str = "", limit: int = 500) -> Summaries: ...
+
+    async def cursors(self, app: str, conv: str, users: Sequence[str]) -> list[MemberCursor]: ...
+
+    async def users(self, app: str, users: Sequence[str]) -> list[User]: ...
+
+
+class Readiness(NamedTuple):
+    """Whether the node can do its work now, and one sentence of why."""
+
+    ready: bool
+    reason: str
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """A URL that clients connect to. Of several, a client picks one in proportion to the weights."""
+
+    url: str
+    weight: int = 100
+
+
+class Service(Protocol):
+    """The node: everything that does more than read."""
+
+    async def append(self, append: Append) -> Outcome:
+        """Write one entry through group commit, and fan it out. The outcome is certain or UNAVAILABLE."""
+        ...
+
+    async def put_user(self, app: str, user: User) -> User:
+        """Store what the app says about a user, and let every node know when that blocks or unblocks them."""
+        ...
+
+    def is_blocked(self, app: str, user: str) -> bool:
+        """True when the app has blocked the user, as far as this node has heard."""
+        ...
+
+    def endpoints(self, host: str, *, secure: bool) -> Sequence[Endpoint]:
+        """Where clients connect. `host` (with port) is where this was asked, for a node that has no public URL."""
+        ...
+
+    def ready(self) -> Readiness:
+        """Whether this node should get traffic."""
+        ...
+
+    def metrics_text(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        ...
