@@ -25,7 +25,7 @@ LIMITS: dict[tuple[str, str], Schema] = {
     ("Send", "made_at"): {"minimum": 1},
     ("Send", "client_id"): {"maxLength": CLIENT_ID_BYTES_MAX},
     ("Send", "kind"): {"pattern": r"^(message|x\..*)$", "maxLength": 64},
-    ("Send", "mentions"): {"maxItems": MENTIONS_MAX},
+    ("Send", "mentions"): {"maxItems": MENTIONS_MAX, "items": {"type": "string", "minLength": 1}},
     ("Fetch", "limit"): {"minimum": 1, "maximum": frames.FETCH_LIMIT_MAX},
     ("List", "limit"): {"minimum": 1, "maximum": frames.LIST_LIMIT_MAX},
     ("SetCursors", "cursors"): {"maxItems": frames.CURSORS_MAX},
@@ -67,7 +67,7 @@ def _complete(name: str, part: Schema) -> None:
             schema["type"] = "object"
         elif field in ID_FIELDS and schema.get("type") == "string" and "default" not in schema:
             schema |= {"minLength": 1, "maxLength": ids.ID_BYTES_MAX + len(ids.ACCOUNT_PREFIX)}
-        for integer in (schema, schema.get("additionalProperties", {})):
+        for integer in (schema, schema.get("additionalProperties"), *schema.get("anyOf", ())):
             if isinstance(integer, dict) and integer.get("type") == "integer":
                 integer |= {"minimum": 0, "maximum": ids.INTEGER_MAX}
         schema |= LIMITS.get((name, field), {})

@@ -116,12 +116,6 @@ GAPS: list[Scenario] = [
 
 TROUBLE: list[Scenario] = [
     (
-        "P-9.9", "a fetch that is refused for now is repeated when the answer says", {"c": 41},
-        [(0, _head(42), [], _lacks(41, 42)),
-         (10, {"refused": 4503, "retry_after_ms": 500, "log": "c"}, [], []), (509, NOTHING, [], []),
-         (510, NOTHING, [], _lacks(41, 42)), (530, _page(42), _c(42), [])],
-    ),
-    (
         "P-9.10", "logs do not wait for each other", {"c": 41, "d": 7},
         [(0, _entry(43), [], []), (1, _entry(8, "d"), [("d", 8)], []), (2, _entry(9, "d"), [("d", 9)], []),
          (3, _entry(42), _c(42, 43), [])],
@@ -154,7 +148,7 @@ def document() -> Vector:
     return {
         "about": "How a client keeps logs whole. `positions`: what is applied at the start. A step happens `at_ms`: an"
         " `entry` or `ack` arrives, a `head` is heard of (in `heads` or in `changed` of `welcome`), a fetch is answered"
-        " by `entries` or `refused`, the connection is `lost`, the log's `begin`ning is known, or time just passes. The"
+        " by `entries`, the connection is `lost`, the log's `begin`ning is known, or time just passes. The"
         " client then applies exactly `applies`, in order, and asks for exactly `asks`: entries `after` a number, at"
         " least `through` another as far as one page goes.",
         "scenarios": [

@@ -1,0 +1,37 @@
+"""Loads the golden vectors as pytest parameters: what other implementations read, read the same way."""
+
+import json
+from typing import Any
+
+import pytest
+
+from spec.generate import ROOT
+from spec.golden.notation import Vector, read
+
+__all__ = ["load", "of", "read"]
+
+
+def load(name: str) -> dict[str, Any]:
+    """The file spec/vectors/`name`.json."""
+    document: dict[str, Any] = json.loads((ROOT / f"spec/vectors/{name}.json").read_text("utf-8"))
+    return document
+
+
+BODIES_NESTED_DEEP = ("500 levels", "900 levels", "900 levels above U+0000")
+BROKEN = dict.fromkeys(
+    BODIES_NESTED_DEEP, "check_body runs into Python's recursion limit instead of refusing"
+)
+"""Vectors that the code does not keep yet, by name, and why. What has been mended must leave this list."""
+
+
+def of(name: str, what: str, *labels: str, **only: object) -> list[Any]:
+    """The vectors of a list in a file, named by some of their fields; `only` picks those whose fields are so."""
+    vectors: list[Vector] = load(name)[what]
+    chosen = [each for each in vectors if all(each.get(key) == value for key, value in only.items())]
+    assert chosen, f"no vectors in {name}.json: {what} with {only}"
+    return [_parameter(each, " ".join(str(each[label]) for label in labels)) for each in chosen]
+
+
+def _parameter(vector: Vector, id_: str) -> Any:
+    reason = BROKEN.get(vector.get("name", ""))
+    return pytest.param(vector, id=id_, marks=[pytest.mark.xfail(reason=reason)] if reason else [])
