@@ -3,7 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from posthouse.model.conversation import History, Interval
+from posthouse.model.conversation import History, Interval, Kind
+from posthouse.model.entry import Entry
+from posthouse.model.ids import account_user
+from posthouse.storage.base import Page, Refused
+from posthouse.storage.changes import NOT_FOUND, NOT_MEMBER
 
 
 class Span(NamedTuple):
@@ -11,6 +15,43 @@ class Span(NamedTuple):
 
     first: int
     last: int
+
+
+class LogFacts(NamedTuple):
+    """What of a log decides who sees what. `first_seq` is the oldest entry kept."""
+
+    kind: Kind
+    history: History
+    head: int
+    first_seq: int
+
+
+class View(NamedTuple):
+    """What one reader may see of a log: spans, rising and apart, and the head as they may know it."""
+
+    spans: list[Span]
+    head: int
+    first_seq: int
+
+
+def view_of(conv: str, log: LogFacts | None, user: str | None, intervals: Sequence[Interval]) -> View | Refused:
+    """The view of a user with these intervals of membership; of the back end, who sees all, when `user` is None."""
+    owner = account_user(conv)
+    if user is None or (owner is not None and owner == user):
+        if log is None:
+            return NOT_FOUND if user is None else View([], 0, 1)
+        return View([Span(log.first_seq, log.head)], log.head, log.first_seq)
+    if log is None or not intervals:
+        return NOT_MEMBER
+    spans = spans_of(intervals, log.history, log.head, log.first_seq)
+    return View(spans, max(each.until_seq or log.head for each in intervals), log.first_seq)
+
+
+def page_of(view: View, asked: Sequence[Span], entries: Sequence[Entry], rising: bool) -> Page:
+    """The page that answers a read of the spans `asked`, which are in reading order."""
+    end = (asked[-1].last if rising else asked[-1].first) if asked else None
+    complete = end is None or (bool(entries) and entries[-1].seq == end)
+    return Page(tuple(entries), view.head, view.first_seq, complete)
 
 
 def spans_of(intervals: Sequence[Interval], history: History, head: int, first_seq: int) -> list[Span]:

@@ -1,0 +1,190 @@
+"""`SqliteDatabase`: the port's `Database` on one SQLite file.
+
+All writes are made one after another by one thread; reads have threads and connections of their own and never wait
+for it. Once a page was found damaged nothing more is written; what can be read is still read.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+
+from posthouse.kit.clock import Clock
+from posthouse.model.conversation import Conversation, Member
+from posthouse.protocol.frames import MemberCursor
+from posthouse.storage.append import SHARDS
+from posthouse.storage.base import (
+    Append,
+    Condition,
+    CursorUpdate,
+    FeedEntry,
+    FeedPosition,
+    Inbox,
+    Outcome,
+    Page,
+    Refused,
+    StorageCorrupt,
+    StorageError,
+    StorageFull,
+    StorageUnavailable,
+    Summaries,
+    User,
+)
+from posthouse.storage.engines.sqlite import cursors, directory, feed, lists, reading
+from posthouse.storage.engines.sqlite.appending import append, refusals
+from posthouse.storage.engines.sqlite.connection import open_reader, open_writer
+from posthouse.storage.engines.sqlite.schema import check_current, load_facts, migrate, write_probe
+from posthouse.storage.engines.sqlite.threads import Threads
+
+READERS = 3
+READS_WAITING_MAX = 2_000
+WRITES_WAITING_MAX = 200
+"""Appends come one batch at a time; the rest is cursors, users and positions. More are refused and counted."""
+
+T = TypeVar("T")
+Work = Callable[[apsw.Connection], T]
+
+
+class SqliteDatabase:
+    """One SQLite file. `vfs` names the file system to use, for tests; None is the operating system's."""
+
+    def __init__(self, path: Path, clock: Clock, *, vfs: str | None = None) -> None:
+        self._clock = clock
+        self._writer = Threads("writer", partial(open_writer, str(path), vfs), 1, WRITES_WAITING_MAX)
+        self._readers = Threads("reader", partial(open_reader, str(path), vfs), READERS, READS_WAITING_MAX)
+        self._shards = SHARDS
+        self._epoch = ""
+        self._damage = ""
+
+    @property
+    def epoch(self) -> str:
+        return self._epoch
+
+    async def open(self) -> None:
+        self._damage = ""
+        try:
+            await self._writer.run(lambda connection: migrate(connection, SHARDS, self._clock.now_ms()))
+        except StorageFull:
+            # Reads may still be served from a database that is as new as this program.
+            await self._read(check_current)
+        facts = await self._read(load_facts)
+        self._epoch, self._shards = str(facts["epoch"]), int(str(facts["shards"]))
+
+    async def close(self) -> None:
+        await self._readers.close()
+        await self._writer.close()
+
+    async def probe(self) -> Condition:
+        try:
+            await self._read(load_facts)
+        except StorageError as error:
+            return Condition(False, False, str(error))
+        now_ms = self._clock.now_ms()
+        try:
+            await self._write(lambda connection: write_probe(connection, now_ms))
+        except StorageError as error:
+            return Condition(True, False, str(error))
+        return Condition(True, True)
+
+    # Log ------------------------------------------------------------------------------------------------------
+
+    async def append(self, batch: Sequence[Append]) -> list[Outcome]:
+        try:
+            return await self._write(lambda connection: self._append(connection, batch))
+        except StorageError as error:
+            return refusals(batch, error)
+
+    async def read(
+        self,
+        app: str,
+        conv: str,
+        user: str | None,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int,
+        bytes_max: int = 1 << 20,
+    ) -> Page | Refused:
+        span = (after, before, limit, bytes_max)
+        return await self._read(lambda connection: reading.read(connection, app, conv, user, *span))
+
+    async def conversation(self, app: str, conv: str) -> Conversation | None:
+        return await self._read(lambda connection: reading.conversation(connection, app, conv))
+
+    async def members(self, app: str, conv: str, *, after: str = "", limit: int = 1_000) -> list[Member]:
+        return await self._read(lambda connection: reading.members(connection, app, conv, after, limit))
+
+    async def member(self, app: str, conv: str, user: str) -> Member | None:
+        return await self._read(lambda connection: reading.member(connection, app, conv, user))
+
+    async def inboxes(self, app: str, users: Sequence[str]) -> list[Inbox]:
+        return await self._read(lambda connection: lists.inboxes(connection, app, users))
+
+    async def heads(self, app: str, convs: Sequence[str]) -> dict[str, int]:
+        return await self._read(lambda connection: lists.heads(connection, app, convs))
+
+    async def summaries(self, app: str, user: str, *, page: str = "", limit: int = 500) -> Summaries:
+        return await self._read(lambda connection: lists.summaries(connection, app, user, page, limit))
+
+    async def advance(self, updates: Sequence[CursorUpdate]) -> None:
+        await self._write(lambda connection: cursors.advance(connection, updates))
+
+    async def cursors(self, app: str, conv: str, users: Sequence[str]) -> list[MemberCursor]:
+        return await self._read(lambda connection: cursors.cursors(connection, app, conv, users))
+
+    # Feed -----------------------------------------------------------------------------------------------------
+
+    async def tail(self, after: FeedPosition, limit: int, kinds: Sequence[str] = ()) -> list[FeedEntry]:
+        return await self._read(lambda connection: feed.tail(connection, after, limit, kinds))
+
+    async def changed(self, after: FeedPosition, until: FeedPosition) -> dict[tuple[str, str], int]:
+        return await self._read(lambda connection: feed.changed(connection, after, until))
+
+    async def end(self) -> FeedPosition:
+        return await self._read(feed.end)
+
+    async def position(self, reader: str) -> FeedPosition:
+        return await self._read(lambda connection: feed.position(connection, reader))
+
+    async def store_position(self, reader: str, position: FeedPosition) -> None:
+        await self._write(lambda connection: feed.store_position(connection, reader, position))
+
+    # Directory ------------------------------------------------------------------------------------------------
+
+    async def put_user(self, app: str, user: User) -> User:
+        now_ms, shards = self._clock.now_ms(), self._shards
+        return await self._write(lambda connection: directory.put_user(connection, app, user, now_ms, shards))
+
+    async def users(self, app: str, users: Sequence[str]) -> list[User]:
+        return await self._read(lambda connection: directory.users(connection, app, users))
+
+    async def blocked(self, app: str) -> list[str]:
+        return await self._read(lambda connection: directory.blocked(connection, app))
+
+    # ----------------------------------------------------------------------------------------------------------
+
+    def _append(self, connection: apsw.Connection, batch: Sequence[Append]) -> list[Outcome]:
+        return append(connection, batch, self._clock.now_ms(), self._shards, self._note)
+
+    async def _read(self, work: Work[T]) -> T:
+        try:
+            return await self._readers.run(work)
+        except StorageCorrupt as error:
+            self._note(error)
+            raise
+
+    async def _write(self, work: Work[T]) -> T:
+        if self._damage:
+            raise StorageUnavailable(f"nothing is written to a damaged database. {self._damage}")
+        try:
+            return await self._writer.run(work)
+        except StorageCorrupt as error:
+            self._note(error)
+            raise StorageUnavailable(str(error)) from error
+
+    def _note(self, error: StorageError) -> None:
+        """Remember damage until the database is opened again."""
+        if isinstance(error, StorageCorrupt):
+            self._damage = self._damage or str(error)
