@@ -4,10 +4,12 @@ A `History` is one log. Deliveries are compared as they come and not kept: memor
 readers, so that dozens of millions of deliveries can be judged; a finished log's verdict is added to the others'.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from posthouse.model.entry import Entry
+from posthouse.messaging.bodies import users_of
+from posthouse.model.entry import CREATED, MEMBER_JOINED, MEMBER_LEFT, Entry
+from posthouse.model.ids import INTEGER_MAX
 
 BREACHES_MAX: Final = 20
 """Breaches of one log that are named; beyond, they are only counted."""
@@ -54,22 +56,21 @@ class Verdict(NamedTuple):
 
 
 class Reader:
-    """One device's stream of the log. It must hold every entry from the first to the last that the user may see."""
+    """One device's stream of the log. It must hold, in order, every entry that its user may see, and no other."""
 
-    __slots__ = ("_history", "_missing", "_next", "_restart_below", "deliveries", "name", "until_seq")
+    __slots__ = ("_gaps", "_history", "_next", "_restart_below", "deliveries", "name", "user")
 
-    def __init__(self, history: "History", name: str, from_seq: int) -> None:
+    def __init__(self, history: "History", name: str, user: str) -> None:
         self.name = name
-        self.until_seq = 0
-        """The last entry this reader may see; 0 while there is no last."""
+        self.user = user
         self.deliveries = 0
         self._history = history
-        self._next = from_seq
-        self._missing: set[int] = set()
+        self._next = 1
+        self._gaps: list[range] = []
         self._restart_below = 0
 
     def __repr__(self) -> str:
-        return f"<Reader {self.name} next={self._next} missing={len(self._missing)}>"
+        return f"<Reader {self.name} next={self._next} gaps={self._gaps}>"
 
     def see(self, entry: Entry) -> None:
         """The device was given `entry`."""
@@ -81,32 +82,42 @@ class Reader:
             self._see_out_of_step(seq)
         self._history.compare(entry, self.name)
 
-    def has_all(self, head: int) -> bool:
-        """True when nothing is missing up to `head`, or up to the last entry this reader may see."""
-        return self._next > (self.until_seq or head) and not self._missing
+    def missing(self, spans: Sequence[range]) -> list[int]:
+        """The numbers within `spans` that the device was not given."""
+        last = max((span.stop for span in spans), default=0)
+        return _common([*self._gaps, range(self._next, last)], spans)
 
-    def missing(self, head: int) -> list[int]:
-        """The numbers up to `head` that this reader should have seen and has not."""
-        last = min(self.until_seq or head, head)
-        return sorted(seq for seq in self._missing if seq <= last) + list(range(self._next, last + 1))
+    def surplus(self, spans: Sequence[range]) -> list[int]:
+        """The numbers outside `spans` that the device was given."""
+        return _common(_between(self._gaps, self._next), _between(spans, self._next))
 
     def restart(self, head: int) -> None:
-        """The log went back to `head`: the device reads afresh from any entry up to there."""
-        self._missing.clear()
+        """The log went back to `head`: the device may read afresh from any entry up to there."""
         self._next = min(self._next, head + 1)
+        self._gaps = [
+            range(gap.start, min(gap.stop, self._next)) for gap in self._gaps if gap.start < self._next
+        ]
         self._restart_below = self._next
 
     def _see_out_of_step(self, seq: int) -> None:
         if seq < self._restart_below:
+            self._gaps = [range(gap.start, min(gap.stop, seq)) for gap in self._gaps if gap.start < seq]
             self._next, self._restart_below = seq + 1, 0
         elif seq > self._next:
-            self._missing.update(range(self._next, seq))
+            self._gaps.append(range(self._next, seq))
             self._next = seq + 1
-        elif seq in self._missing:
-            self._missing.remove(seq)
+        elif self._fills_gap(seq):
             self._history.count("reordered", "G3", seq, f"{self.name} saw it after later entries")
         else:
-            self._history.count("duplicated", "G3", seq, f"{self.name} saw it twice, or before it may")
+            self._history.count("duplicated", "G3", seq, f"{self.name} saw it again")
+
+    def _fills_gap(self, seq: int) -> bool:
+        for at, gap in enumerate(self._gaps):
+            if seq in gap:
+                parts = (range(gap.start, seq), range(seq + 1, gap.stop))
+                self._gaps[at : at + 1] = [part for part in parts if part]
+                return True
+        return False
 
 
 class _Sent:
@@ -121,10 +132,14 @@ class _Sent:
 
 
 class History:
-    """What happened around one log, told as it happens; `check` judges it against the log as it was read at the end."""
+    """What happened around one log, told as it happens; `check` judges it against the log as it was read at the end.
 
-    def __init__(self, conv: str) -> None:
+    `shows_all`: newcomers see what lies before their own joining, as in channels.
+    """
+
+    def __init__(self, conv: str, *, shows_all: bool = False) -> None:
         self.conv = conv
+        self._shows_all = shows_all
         self._readers: list[Reader] = []
         self._entries: dict[int, Entry] = {}
         self._sends: dict[Device, dict[str, _Sent]] = {}
@@ -152,9 +167,9 @@ class History:
         """`device` was told that its send is not in the log and never will be."""
         self._sends[device][client_id].refused = True
 
-    def reader(self, name: str, from_seq: int) -> Reader:
-        """A device begins to read at `from_seq`, the first entry it may see."""
-        reader = Reader(self, name, from_seq)
+    def reader(self, name: str, user: str) -> Reader:
+        """A device of `user` begins to read. The log itself will say what the user may see."""
+        reader = Reader(self, name, user)
         self._readers.append(reader)
         return reader
 
@@ -169,14 +184,18 @@ class History:
 
     # What is found
 
+    def lagging(self, log: Sequence[Entry]) -> list[Reader]:
+        """The readers that have not been given everything yet."""
+        spans = visible(log, shows_all=self._shows_all)
+        return [reader for reader in self._readers if reader.missing(spans.get(reader.user, ()))]
+
     def check(self, log: Iterable[Entry]) -> Verdict:
         """Judge everything against the whole log, read in the order of its numbers from 1. Ends the history."""
+        log = list(log)
         head = self._check_entries(log)
         self._check_what_only_readers_saw(head)
         acked = self._check_acks()
-        for reader in self._readers:
-            for seq in reader.missing(head):
-                self.count("lost", "G4", seq, f"{reader.name} never saw it")
+        self._check_readers(visible(log, shows_all=self._shows_all))
         sends = [sent for sends in self._sends.values() for sent in sends.values()]
         return Verdict(
             sent=len(sends),
@@ -244,6 +263,14 @@ class History:
         else:
             last[device] = sent.order
 
+    def _check_readers(self, spans: Mapping[str, Sequence[range]]) -> None:
+        for reader in self._readers:
+            of_user = spans.get(reader.user, ())
+            for seq in reader.missing(of_user):
+                self.count("lost", "G4", seq, f"{reader.name} never saw it")
+            for seq in reader.surplus(of_user):
+                self.count("contradicted", "G4", seq, f"{reader.name} saw it and may not")
+
     def _check_what_only_readers_saw(self, head: int) -> None:
         for seq in sorted(seq for seq in self._entries if seq > head):
             self.count("contradicted", "G1", seq, f"was seen, and the log ends at {head}")
@@ -260,6 +287,36 @@ class History:
                         "lost", "G1", sent.seq, f"{client_id} of {device} was acknowledged and is not there"
                     )
         return acked
+
+
+def visible(log: Iterable[Entry], *, shows_all: bool = False) -> dict[str, list[range]]:
+    """Which numbers each user may see, by what the log itself says of who joined and left when."""
+    spans: dict[str, list[range]] = {}
+    head = 0
+    for entry in log:
+        head = entry.seq
+        if entry.kind in (CREATED, MEMBER_JOINED):
+            for user in users_of(entry):
+                spans.setdefault(user, []).append(range(1 if shows_all else head, INTEGER_MAX))
+        elif entry.kind == MEMBER_LEFT:
+            for user in users_of(entry):
+                spans[user][-1] = range(spans[user][-1].start, head + 1)
+    return {
+        user: [range(span.start, min(span.stop, head + 1)) for span in own] for user, own in spans.items()
+    }
+
+
+def _between(ranges: Sequence[range], stop: int) -> list[range]:
+    """The numbers from 1 up to `stop` that are in none of `ranges`, which are rising."""
+    starts = [1, *(each.stop for each in ranges)]
+    stops = [*(each.start for each in ranges), stop]
+    return [range(start, min(end, stop)) for start, end in zip(starts, stops, strict=True)]
+
+
+def _common(these: Sequence[range], those: Sequence[range]) -> list[int]:
+    """The numbers that are in one of `these` and in one of `those`."""
+    overlaps = (range(max(a.start, b.start), min(a.stop, b.stop)) for a in these for b in those)
+    return sorted({number for overlap in overlaps for number in overlap})
 
 
 def _name(entry: Entry) -> tuple[str, str, str]:
