@@ -1,0 +1,148 @@
+"""The application's end of the events: one bounded stream and callbacks. Single-threaded, on the event loop.
+
+Overflow: an entry that finds the stream full is not taken, so that it is fetched again when half of it has been read;
+a notice of the moment is dropped and counted.
+"""
+
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from posthouse.client.errors import ClientError
+from posthouse.client.events import ConversationJoined, ConversationLeft, EntryReceived, Event
+
+KEPT_EVENTS = (EntryReceived, ConversationJoined, ConversationLeft)
+Handler = Callable[[Any], None] | Callable[[Any], Awaitable[None]]
+
+
+class Stream:
+    """Takes events from the core and gives them to the application, in order."""
+
+    __slots__ = (
+        "_by_type", "_closed", "_error", "_handlers", "_on_room", "_on_taken", "_pumped", "_queue",
+        "_queued", "_reading", "_short", "_waiter", "events_max", "notices_dropped",
+    )  # fmt: skip
+
+    def __init__(
+        self, events_max: int, on_room: Callable[[], None], on_taken: Callable[[Event], None]
+    ) -> None:
+        self.events_max = events_max
+        self.notices_dropped = 0
+        self._on_room = on_room
+        self._on_taken = on_taken
+        self._queue: deque[Event] = deque()
+        self._queued = True
+        self._reading = False
+        self._short = False
+        self._closed = False
+        self._error: ClientError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._handlers: list[tuple[type[Event], Callable[[Any], None]]] = []
+        self._pumped: list[tuple[type[Event], Callable[[Any], Awaitable[None]]]] = []
+        self._by_type: dict[type[Event], tuple[Callable[[Any], None], ...]] = {}
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    @property
+    def pumps(self) -> bool:
+        """True when async callbacks were registered, so that `pump` must run."""
+        return bool(self._pumped)
+
+    def offer(self, event: Event) -> bool:
+        """Take an event, or say that there is no room."""
+        kind = type(event)
+        if self._queued:
+            if len(self._queue) >= self.events_max:
+                return self._refuse(event)
+            self._queue.append(event)
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_result(None)
+        handlers = self._by_type.get(kind)
+        for handler in handlers if handlers is not None else self._find_handlers(kind):
+            asyncio.get_running_loop().call_soon(handler, event)
+        if not self._queued:
+            self._on_taken(event)
+        return True
+
+    def subscribe(self, kind: type[Event], handler: Handler) -> None:
+        """Call `handler` with each event of a kind. Coroutine functions are awaited by `pump`, in order."""
+        if inspect.iscoroutinefunction(handler):
+            if self._reading and not self._pumped:
+                raise ClientError("events() is being read: use it, or async callbacks, not both")
+            self._pumped.append((kind, handler))
+            self._queued = True
+            return
+        self._handlers.append((kind, handler))  # type: ignore[arg-type]  # it is no coroutine function
+        self._by_type.clear()
+        self._queued = self._reading or bool(self._pumped)
+        if not self._queued:
+            self._queue.clear()
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Events in order until the client is closed; raises the error that closed it, if one did."""
+        if self._reading:
+            raise ClientError(
+                "the events are being read already: there is one stream (async callbacks use it, too)"
+            )
+        self._reading = self._queued = True
+        try:
+            while await self._ready():
+                event = self._queue.popleft()
+                self._make_room()
+                try:
+                    yield event
+                finally:  # the application asks for the next one, or stops reading
+                    self._on_taken(event)
+        finally:
+            self._reading = False
+        if self._error is not None:
+            raise self._error
+
+    async def pump(self) -> None:
+        """Await the async callbacks, one event after the other. An error of theirs goes to the loop's handler."""
+        async for event in self.events():
+            for kind, handler in self._pumped:
+                if isinstance(event, kind):
+                    (outcome,) = await asyncio.gather(handler(event), return_exceptions=True)
+                    if isinstance(outcome, Exception):
+                        context = {"message": f"a callback for {kind.__name__} failed", "exception": outcome}
+                        asyncio.get_running_loop().call_exception_handler(context)
+
+    def close(self, error: ClientError | None) -> None:
+        """Nothing more comes. What is queued can still be read."""
+        self._closed = True
+        self._error = error
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _ready(self) -> bool:
+        while not self._queue:
+            if self._closed:
+                return False
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return True
+
+    def _refuse(self, event: Event) -> bool:
+        if isinstance(event, KEPT_EVENTS):
+            self._short = True
+            return False
+        self.notices_dropped += 1
+        return True
+
+    def _make_room(self) -> None:
+        if self._short and len(self._queue) <= self.events_max // 2:
+            self._short = False
+            self._on_room()
+
+    def _find_handlers(self, kind: type[Event]) -> tuple[Callable[[Any], None], ...]:
+        found = self._by_type[kind] = tuple(
+            handler for wanted, handler in self._handlers if issubclass(kind, wanted)
+        )
+        return found

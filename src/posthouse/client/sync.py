@@ -1,0 +1,287 @@
+"""Keeping every log in step with the server: the first list, what was missed, live entries, the account log. Pure.
+
+Delivers through `host.emit`; an entry that finds no room there is not delivered, and is fetched again later.
+"""
+
+from collections.abc import Callable
+from math import inf
+
+import msgspec
+
+from posthouse.client.conversations import Conversations, wants_receipts
+from posthouse.client.cursors import Cursors
+from posthouse.client.events import (
+    CatchUpFailed,
+    ConversationJoined,
+    ConversationLeft,
+    ConversationReset,
+    CursorsMoved,
+    EntryReceived,
+    MessageReceived,
+    Reset,
+)
+from posthouse.client.host import Host, Saved, Settings
+from posthouse.client.requests import Answer, Requests
+from posthouse.client.timeline import Fetching, Timelines
+from posthouse.kit.clock import Clock
+from posthouse.model.entry import ACCOUNT_JOINED, ACCOUNT_LEFT, MESSAGE, Entry
+from posthouse.model.ids import INTEGER_MAX, account_id
+from posthouse.protocol.codes import Action, Code, action_of
+from posthouse.protocol.frames import (
+    LIST_LIMIT_MAX,
+    Conversations as ListAnswer,
+    CursorsPush,
+    Done,
+    Entries,
+    Error,
+    Fetch,
+    Frame,
+    List,
+    SetCursors,
+    Summary,
+    Welcome,
+)
+
+
+class AccountBody(msgspec.Struct):
+    """The body of an account log's entry about a conversation."""
+
+    conv: str = ""
+    joined_seq: int = 0
+    left_seq: int = 0
+
+
+_decode_account = msgspec.json.Decoder(AccountBody).decode
+
+
+class Sync:
+    """One client's logs. `restart` is called with a reason when the session cannot be used."""
+
+    __slots__ = (
+        "_account", "_clock", "_fresh", "_host", "_requests", "_restart", "_settings",
+        "cursors", "device", "synced", "timelines", "touched", "user", "views",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        settings: Settings,
+        requests: Requests,
+        clock: Clock,
+        host: Host,
+        saved: Saved,
+        restart: Callable[[str], None],
+    ) -> None:
+        self.timelines = Timelines(self._deliver)
+        self.views = Conversations()
+        self.cursors = Cursors()
+        self.user, self.device = saved.user, saved.device
+        self.synced = False
+        """True once it is known what each conversation lacks."""
+        self.touched = False
+        """Set when delivering an entry has left something to do."""
+        self._account = account_id(saved.user)
+        self._fresh = not saved.listed
+        self._settings = settings
+        self._requests = requests
+        self._clock = clock
+        self._host = host
+        self._restart = restart
+        for log, seq in saved.positions.items() if saved.listed else ():
+            self.timelines.start(log, seq)
+
+    # The session
+
+    @property
+    def listed(self) -> bool:
+        """True when every conversation has its position, so that the positions are worth keeping."""
+        return not self._fresh
+
+    def positions(self) -> dict[str, int] | None:
+        """Where each log stands, or None when there is nothing to resume."""
+        return None if self._fresh else self.timelines.positions(self._account)
+
+    def reset(self) -> None:
+        """The positions are void: begin as on the first day."""
+        if not self._fresh:
+            self.timelines.reset()
+            self.views.reset()
+            self._fresh = True
+            self._host.emit(Reset("the server's log went back in time"))
+
+    def open(self, welcome: Welcome) -> None:
+        """A session stands: learn what was missed, from `changed` if the server resumed, else from the whole list."""
+        self.user = welcome.user
+        self._account = account_id(welcome.user)
+        self.cursors.open(self._clock.monotonic())
+        if welcome.resumed:
+            for log, head in welcome.changed.items():
+                self.timelines.note_head(log, head)
+            self.synced = True
+            return
+        if self.timelines.applied(self._account) is None:
+            self._begin(self._account, welcome.account_head)
+        else:
+            self.timelines.note_head(self._account, welcome.account_head)
+        self._list("")
+
+    def lose_connection(self) -> None:
+        """The session is gone."""
+        self.timelines.lose_connection()
+        self.cursors.lose_connection()
+
+    # The list
+
+    def _list(self, page: str) -> None:
+        def build(ref: int) -> Frame:
+            return List(ref=ref, page=page, limit=LIST_LIMIT_MAX)
+
+        self._requests.ask(build, self._take_list, lasts=False)
+
+    def _take_list(self, answer: Answer | Error) -> None:
+        if not isinstance(answer, ListAnswer):
+            self._restart("the list of conversations was refused")
+            return
+        for summary in answer.items:
+            self._take_summary(summary)
+        if answer.next_page:
+            self._list(answer.next_page)
+        else:
+            self._fresh = False
+            self.synced = True
+
+    def _take_summary(self, summary: Summary) -> None:
+        conv = summary.conv
+        self.views.learn(summary)
+        if self.timelines.applied(conv) is not None:
+            self.timelines.note_head(conv, summary.head)
+        elif self._fresh and not summary.left:
+            begin = max(0, summary.joined_seq - 1) if self._settings.catch_up_all else summary.head
+            self._begin(conv, begin, summary.head)
+
+    def _begin(self, log: str, applied: int, target: int = 0) -> None:
+        self._host.note(log, applied)
+        self.timelines.start(log, applied, target)
+
+    # What comes by itself
+
+    def hear_heads(self, heads: dict[str, int]) -> None:
+        """Logs have entries up to here."""
+        for log, head in heads.items():
+            self.timelines.note_head(log, head)
+
+    def hear_cursors(self, push: CursorsPush) -> None:
+        """Members of a conversation, perhaps this user on another device, moved their cursors."""
+        applied = self.timelines.applied(push.conv)
+        for moved in push.of:
+            if moved.user == self.user and applied is not None:
+                self.views.read(push.conv, moved.read, applied)
+        self._host.emit(CursorsMoved(push.conv, push.of))
+
+    def _deliver(self, entry: Entry) -> bool:
+        """Hand one entry to the application, and take from it what the client itself needs. False: no room."""
+        conv, sender = entry.conv, entry.sender
+        if conv == self._account:
+            return self._deliver_account(entry)
+        own = sender == self.user and entry.device == self.device
+        event = MessageReceived(entry, own) if entry.kind == MESSAGE else EntryReceived(entry, own)
+        if not self._host.emit(event):
+            return False
+        view = self.views.apply(entry)
+        if sender != self.user and self._settings.receipts and wants_receipts(view, conv):
+            self.touched = self.touched or self.cursors.due == inf
+            self.cursors.deliver(conv, entry.seq, self._clock.monotonic())
+        return True
+
+    def _deliver_account(self, entry: Entry) -> bool:
+        self.touched = True
+        if entry.kind == ACCOUNT_JOINED:
+            body = _decode_account(entry.body)
+            told = self._host.emit(ConversationJoined(body.conv, body.joined_seq, entry.seq))
+            return told and self._join(body)
+        if entry.kind == ACCOUNT_LEFT:
+            body = _decode_account(entry.body)
+            told = self._host.emit(ConversationLeft(body.conv, body.left_seq, entry.seq))
+            return told and self._part(body)
+        return self._host.emit(EntryReceived(entry))
+
+    def _join(self, body: AccountBody) -> bool:
+        if self.timelines.applied(body.conv) is None:
+            self._begin(body.conv, max(0, body.joined_seq - 1), body.joined_seq)
+        else:
+            self.timelines.resume(body.conv, body.joined_seq)
+        return True
+
+    def _part(self, body: AccountBody) -> bool:
+        if self.timelines.end(body.conv, body.left_seq):
+            self._forget(body.conv)
+        return True
+
+    def _forget(self, conv: str) -> None:
+        self.timelines.forget(conv)
+        self.views.forget(conv)
+        self.cursors.forget(conv)
+        self._host.note(conv, None)
+
+    def read(self, conv: str, seq: int) -> None:
+        """The user has read up to `seq`."""
+        self.views.read(conv, seq, self.timelines.applied(conv) or seq)
+        self.cursors.read(conv, seq, self._clock.monotonic())
+
+    # What is asked for
+
+    def work(self, now: float) -> None:
+        """Ask for what is due: missing ranges, and cursors to be made durable."""
+        self.touched = False
+        if self.timelines.behind:
+            for fetching in self.timelines.fetches(now):
+                self._fetch(fetching)
+        self.say_cursors(now)
+
+    def say_cursors(self, now: float, *, all_due: bool = False) -> None:
+        """Send the cursors that moved, if a second has passed or `all_due`."""
+        cursors = self.cursors.take(now, all_due=all_due)
+        if not cursors:
+            return
+
+        def settle(answer: Answer | Error) -> None:
+            self.cursors.settle(isinstance(answer, Done), self._clock.monotonic())
+
+        self._requests.ask(lambda ref: SetCursors(ref=ref, cursors=cursors), settle, lasts=False)
+
+    def _fetch(self, fetching: Fetching) -> None:
+        log, after, limit = fetching
+
+        def build(ref: int) -> Frame:
+            return Fetch(ref=ref, conv=log, after=after, limit=limit)
+
+        def settle(answer: Answer | Error) -> None:
+            if isinstance(answer, Entries):
+                self.timelines.page(log, answer.entries, answer.complete, self._clock.monotonic())
+            elif isinstance(answer, Error):
+                self._fetch_refused(log, answer)
+
+        self._requests.ask(build, settle, lasts=False)
+
+    def _fetch_refused(self, log: str, error: Error) -> None:
+        self.timelines.fail(log)
+        if action_of(error.code) is Action.RESET_REQUEST:
+            self._find_first(log)
+        elif error.code in (Code.NOT_MEMBER, Code.NOT_FOUND) and log != self._account:
+            self._forget(log)
+        else:
+            self._host.emit(CatchUpFailed(log, error.code, error.reason))
+
+    def _find_first(self, log: str) -> None:
+        """What comes next is no longer kept: the newest entry tells from where on it is."""
+
+        def build(ref: int) -> Frame:
+            return Fetch(ref=ref, conv=log, before=INTEGER_MAX, limit=1)
+
+        def settle(answer: Answer | Error) -> None:
+            if isinstance(answer, Entries):
+                self._host.emit(ConversationReset(log, answer.first_seq))
+                self._begin(log, max(self.timelines.applied(log) or 0, answer.first_seq - 1), answer.head)
+            elif isinstance(answer, Error):
+                self._host.emit(CatchUpFailed(log, answer.code, answer.reason))
+
+        self._requests.ask(build, settle, lasts=False)

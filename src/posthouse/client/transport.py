@@ -1,0 +1,169 @@
+"""One WebSocket of a client, on picows: the only module that knows it. No task of its own; callbacks on the loop.
+
+Calls `receiver.received` for each message and `receiver.lost` exactly once, unless `abort` or `close` came first.
+"""
+
+import asyncio
+import logging
+import ssl
+from typing import Any, NamedTuple, Protocol
+
+from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+from picows.common import WSHandshakeError
+
+from posthouse.protocol import SUBPROTOCOL
+
+MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+"""Longer messages end the connection: no server of ours sends them."""
+READ_BUFFER_BYTES = 2048
+CONNECT_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 2.0
+
+_CONTINUATION, _TEXT, _CLOSE = WSMsgType.CONTINUATION, WSMsgType.TEXT, WSMsgType.CLOSE
+_engine_log = logging.Logger("picows", logging.WARNING)  # noqa: LOG001 - quiet, and one for all sockets
+_engine_log.parent = logging.root
+
+
+class ConnectFailed(Exception):
+    """No WebSocket came about; the text says why. `retry_after_ms`: the server's wish, or 0."""
+
+    def __init__(self, reason: str, retry_after_ms: int = 0) -> None:
+        super().__init__(reason)
+        self.retry_after_ms = retry_after_ms
+
+
+class Receiver(Protocol):
+    """Who hears what a socket brings."""
+
+    def received(self, message: bytes) -> None:
+        """A whole text message."""
+        ...
+
+    def lost(self, transport: "Transport", code: int, reason: str) -> None:
+        """The socket is gone. `code`: as in the close frame, or 0."""
+        ...
+
+
+class Ending(NamedTuple):
+    """What a close frame said."""
+
+    code: int = 0
+    reason: str = ""
+
+
+class Transport(WSListener):
+    """An open WebSocket."""
+
+    __slots__ = ("_ending", "_fragments", "_fragments_bytes", "_receiver", "_socket")
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver: Receiver | None = receiver
+        self._socket: Any = None
+        self._fragments: list[bytes] | None = None
+        self._fragments_bytes = 0
+        self._ending = Ending()
+
+    @property
+    def gone(self) -> bool:
+        """True when the socket was lost, or closed by us."""
+        return self._receiver is None
+
+    def send(self, messages: list[bytes]) -> None:
+        """Write messages; those to a socket that is gone are dropped."""
+        socket = self._socket
+        for message in messages:
+            socket.send(_TEXT, message)
+
+    def close(self) -> None:
+        """End the connection politely; nothing is heard of it any more."""
+        self._receiver = None
+        self._socket.send_close(WSCloseCode.OK)
+        self._socket.disconnect()
+
+    def abort(self) -> None:
+        """Drop the connection without a word."""
+        self._receiver = None
+        self._socket.disconnect(False)
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """The handshake is done."""
+        self._socket = transport
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """A frame came."""
+        kind = frame.msg_type
+        if kind == _TEXT and frame.fin and self._fragments is None:
+            if self._receiver is not None:
+                self._receiver.received(frame.get_payload_as_bytes())
+        elif kind in (_TEXT, _CONTINUATION):
+            self._join(frame)
+        elif kind == _CLOSE:
+            self._ending = Ending(_number(frame.get_close_code()), frame.get_close_reason() or "")
+            transport.send_close(WSCloseCode.OK)
+            transport.disconnect()
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """The socket is gone."""
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.lost(self, *self._ending)
+
+    def _join(self, frame: WSFrame) -> None:
+        """Put a message together that came in fragments."""
+        fragments = self._fragments = self._fragments or []
+        fragments.append(frame.get_payload_as_bytes())
+        self._fragments_bytes += frame.payload_size
+        if self._fragments_bytes > MESSAGE_BYTES_MAX:
+            self._ending = Ending(0, "the server sent a message that is too long")
+            self._socket.disconnect(False)
+        elif frame.fin:
+            self._fragments, self._fragments_bytes = None, 0
+            if self._receiver is not None:
+                self._receiver.received(b"".join(fragments))
+
+
+async def connect(url: str, receiver: Receiver, tls: ssl.SSLContext | None) -> Transport:
+    """Open a WebSocket that speaks our subprotocol; raises `ConnectFailed`."""
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            socket, listener = await ws_connect(
+                lambda: Transport(receiver),
+                url,
+                ssl_context=tls,
+                extra_headers=(("Sec-WebSocket-Protocol", SUBPROTOCOL),),
+                websocket_handshake_timeout=CONNECT_TIMEOUT_S,  # also ends what was cancelled meanwhile
+                max_frame_size=MESSAGE_BYTES_MAX,
+                read_buffer_init_size=READ_BUFFER_BYTES,
+                use_aiofastnet=False,
+                max_redirects=0,
+                logger_name=logging.LoggerAdapter(_engine_log),
+            )
+    except WSHandshakeError as error:
+        raise _refused(url, error) from None
+    except TimeoutError:
+        raise ConnectFailed(f"{url} did not answer within {CONNECT_TIMEOUT_S:g} s") from None
+    except (OSError, WSError, ValueError) as error:
+        raise ConnectFailed(f"cannot connect to {url}: {error}") from None
+    if not isinstance(listener, Transport) or socket.is_disconnected:
+        raise ConnectFailed(f"{url} hung up while the WebSocket was being opened")
+    if socket.response.headers.get("Sec-WebSocket-Protocol") != SUBPROTOCOL:
+        listener.abort()
+        raise ConnectFailed(f"{url} does not speak {SUBPROTOCOL}: is it a Posthouse server?")
+    return listener
+
+
+def _number(code: Any) -> int:
+    """picows' stubs call it an Enum; it is an int, also for codes that have no name."""
+    return int(code)
+
+
+def _refused(url: str, error: WSHandshakeError) -> ConnectFailed:
+    response = error.response
+    if response is None:
+        return ConnectFailed(f"{url} does not speak WebSocket: {error}")
+    wait = response.headers.get("Retry-After", "")
+    retry_after_ms = int(wait) * 1000 if wait.isascii() and wait.isdigit() else 0
+    said = bytes(error.raw_body or b"")[:200].decode(errors="replace")
+    return ConnectFailed(
+        f"{url} refused the connection: {int(response.status)} {said}".rstrip(), retry_after_ms
+    )
