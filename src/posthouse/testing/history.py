@@ -184,6 +184,11 @@ class History:
 
     # What is found
 
+    @property
+    def deliveries(self) -> int:
+        """How many entries all readers have been given."""
+        return sum(reader.deliveries for reader in self._readers)
+
     def lagging(self, log: Sequence[Entry]) -> list[Reader]:
         """The readers that have not been given everything yet."""
         spans = visible(log, shows_all=self._shows_all)
@@ -201,7 +206,7 @@ class History:
             sent=len(sends),
             acked=acked,
             unanswered=sum(not sent.seq and not sent.refused for sent in sends),
-            deliveries=sum(reader.deliveries for reader in self._readers),
+            deliveries=self.deliveries,
             **self._counts,
             breaches=tuple(sorted(self._breaches, key=lambda breach: breach.seq)),
         )
