@@ -1,0 +1,59 @@
+"""Cursors: how far members have read and received."""
+
+from collections.abc import Sequence
+
+from posthouse.model.conversation import MEMBERS_MAX
+from posthouse.protocol.frames import MemberCursor
+from posthouse.storage.base import CursorUpdate
+from posthouse.storage.engines.postgres.connection import Connection
+from posthouse.storage.engines.postgres.session import make_synchronous
+
+# Only of current members, never past the head, never back; what is read has been delivered. Rows are locked in
+# sorted order, so that two nodes that move the same cursors do not wait for each other.
+_ADVANCE = """
+INSERT INTO cursor AS old (app, conv, user_id, read_seq, read_ordinal, delivered_seq)
+SELECT said.app, said.conv, said.user_id, least(read_seq, head),
+    coalesce((
+        SELECT entry.ordinal FROM entry
+        WHERE entry.app = said.app AND entry.conv = said.conv AND seq = least(read_seq, head)
+    ), 0),
+    least(greatest(read_seq, delivered_seq), head)
+FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])
+    AS said (app, conv, user_id, read_seq, delivered_seq)
+JOIN log ON log.app = said.app AND log.conv = said.conv
+JOIN member ON member.app = said.app AND member.conv = said.conv AND member.user_id = said.user_id
+    AND until_seq IS NULL
+ORDER BY said.app, said.conv, said.user_id
+ON CONFLICT (app, conv, user_id) DO UPDATE SET read_seq = greatest(old.read_seq, excluded.read_seq),
+    read_ordinal = greatest(old.read_ordinal, excluded.read_ordinal),
+    delivered_seq = greatest(old.delivered_seq, excluded.delivered_seq)
+WHERE old.read_seq < excluded.read_seq OR old.delivered_seq < excluded.delivered_seq
+"""
+_OF_MEMBERS = """
+SELECT member.user_id, coalesce(read_seq, 0), coalesce(delivered_seq, 0)
+FROM member LEFT JOIN cursor USING (app, conv, user_id)
+WHERE app = $1 AND conv = $2 AND until_seq IS NULL
+"""
+_OF_ALL = f"{_OF_MEMBERS} ORDER BY user_id LIMIT {MEMBERS_MAX}"
+_OF_SOME = f"{_OF_MEMBERS} AND user_id = ANY($3::text[]) ORDER BY user_id"
+
+
+async def advance(connection: Connection, updates: Sequence[CursorUpdate]) -> None:
+    """As `Log.advance` says, inside a transaction."""
+    furthest: dict[tuple[str, str, str], tuple[int, int]] = {}
+    for app, user, cursor in updates:
+        read, delivered = furthest.get((app, cursor.conv, user), (0, 0))
+        furthest[app, cursor.conv, user] = max(read, cursor.read), max(delivered, cursor.delivered)
+    rows = [(*key, *seqs) for key, seqs in sorted(furthest.items())]
+    status = await connection.execute(_ADVANCE, *zip(*rows, strict=True))
+    if status == "INSERT 0 0":
+        await make_synchronous(connection)
+
+
+async def cursors(connection: Connection, app: str, conv: str, users: Sequence[str]) -> list[MemberCursor]:
+    """As `Log.cursors` says."""
+    if users:
+        rows = await connection.fetch(_OF_SOME, app, conv, users)
+    else:
+        rows = await connection.fetch(_OF_ALL, app, conv)
+    return [MemberCursor(*row) for row in rows]

@@ -1,0 +1,50 @@
+"""What an application says about its users."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from posthouse.model.ids import account_id, shard_of
+from posthouse.storage.base import User
+from posthouse.storage.engines.postgres.connection import Connection
+
+_PUT = """
+INSERT INTO user_record (app, user_id, shard, name, avatar, properties, blocked, updated_ms)
+VALUES ($1, $2, $3, $4, $5, $6, $7, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
+ON CONFLICT (app, user_id) DO UPDATE SET name = excluded.name, avatar = excluded.avatar,
+    properties = excluded.properties, blocked = excluded.blocked, updated_ms = excluded.updated_ms
+RETURNING updated_ms
+"""
+_USERS = """
+SELECT user_id, name, avatar, properties, blocked, updated_ms
+FROM user_record WHERE app = $1 AND user_id = ANY($2::text[])
+"""
+_BLOCKED = "SELECT user_id FROM user_record WHERE app = $1 AND blocked ORDER BY user_id"
+
+
+async def put_user(connection: Connection, app: str, user: User, shards: int) -> User:
+    """As `Directory.put_user` says, inside a transaction."""
+    shard = shard_of(app, account_id(user.user), shards)
+    said = (user.name, user.avatar, bytes(user.properties), user.blocked)
+    updated_ms = await connection.fetchval(_PUT, app, user.user, shard, *said)
+    return msgspec.structs.replace(user, updated_ms=updated_ms)
+
+
+async def users(connection: Connection, app: str, wanted: Sequence[str]) -> list[User]:
+    """As `Directory.users` says."""
+    return [
+        User(
+            user=user,
+            name=name,
+            avatar=avatar,
+            properties=msgspec.Raw(properties),
+            blocked=blocked,
+            updated_ms=updated_ms,
+        )
+        for user, name, avatar, properties, blocked, updated_ms in await connection.fetch(_USERS, app, wanted)
+    ]
+
+
+async def blocked(connection: Connection, app: str) -> list[str]:
+    """As `Directory.blocked` says."""
+    return [user for (user,) in await connection.fetch(_BLOCKED, app)]

@@ -1,0 +1,117 @@
+"""A user's conversations: which they follow, where those stand, and the list with unread counts.
+
+The inbox lies with the user and may lag behind; who is a member is asked of the conversations themselves.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from posthouse.model.conversation import Kind, Role
+from posthouse.model.ids import account_id
+from posthouse.protocol.frames import Summary
+from posthouse.storage.base import Inbox, Summaries
+from posthouse.storage.engines.postgres.connection import Connection
+from posthouse.storage.engines.postgres.reading import ENTRY_COLUMNS, entry_of
+
+_INBOXES = """
+SELECT coalesce((SELECT head FROM log WHERE app = $1 AND conv = wanted.log), 0),
+    ARRAY(
+        SELECT member.conv FROM inbox
+        JOIN member ON member.app = $1 AND member.conv = inbox.conv AND member.user_id = wanted.user_id
+            AND until_seq IS NULL
+        WHERE inbox.app = $1 AND inbox.user_id = wanted.user_id AND joined_seq > left_seq
+    )
+FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS wanted (user_id, log, at)
+ORDER BY at
+"""
+_HEADS = "SELECT conv, head FROM unnest($2::text[]) AS wanted (conv) JOIN log USING (conv) WHERE app = $1"
+
+# The newest interval decides: a member of today, or someone who left and still sees what was before. The page is cut
+# out first; last entries, mentions and peers are looked up for its rows only. Mentions count beyond the floor.
+_LISTED = f"""
+WITH listed AS MATERIALIZED (
+    SELECT log.conv, log.kind, log.title, log.ordinal, log.first_seq, log.members, newest.role, newest.from_seq,
+        newest.from_ordinal, newest.until_seq IS NOT NULL AS has_left, coalesce(newest.until_seq, log.head) AS head,
+        coalesce(read_seq, 0) AS read_seq, coalesce(read_ordinal, 0) AS read_ordinal,
+        coalesce(delivered_seq, 0) AS delivered_seq, activity.at_ms AS active_ms
+    FROM inbox
+    JOIN log ON log.app = inbox.app AND log.conv = inbox.conv
+    JOIN LATERAL (
+        SELECT * FROM member WHERE member.app = inbox.app AND member.conv = inbox.conv AND member.user_id = $2
+        ORDER BY from_seq DESC LIMIT 1
+    ) AS newest ON true
+    JOIN LATERAL (
+        SELECT CASE WHEN newest.until_seq IS NULL THEN log.active_ms ELSE (
+            SELECT at_ms FROM entry WHERE app = inbox.app AND conv = inbox.conv AND seq = newest.until_seq
+        ) END AS at_ms
+    ) AS activity ON true
+    LEFT JOIN cursor ON cursor.app = inbox.app AND cursor.conv = inbox.conv AND cursor.user_id = $2
+    WHERE inbox.app = $1 AND inbox.user_id = $2 AND (activity.at_ms, log.conv) < ($3, $4 COLLATE "C")
+    ORDER BY activity.at_ms DESC, log.conv DESC LIMIT $5
+)
+SELECT listed.conv, listed.kind, title, listed.ordinal, first_seq, members, role, from_seq, from_ordinal, has_left,
+    head, read_seq, read_ordinal, delivered_seq, active_ms,
+    CASE WHEN has_left THEN 0 ELSE (
+        SELECT count(*) FROM mention WHERE mention.app = $1 AND mention.conv = listed.conv
+            AND mention.user_id = $2 AND mention.seq > greatest(read_seq, from_seq)
+    ) END AS mentions,
+    CASE WHEN listed.kind = '{Kind.DIRECT}' THEN (
+        SELECT user_id FROM member WHERE app = $1 AND conv = listed.conv AND user_id <> $2 LIMIT 1
+    ) END AS peer,
+    {", ".join(f"entry.{column}" for column in ENTRY_COLUMNS.split(", "))}
+FROM listed LEFT JOIN entry ON entry.app = $1 AND entry.conv = listed.conv AND entry.seq = listed.head
+ORDER BY active_ms DESC, listed.conv DESC
+"""
+_FACTS = 17
+"""Columns of `_LISTED` before those of the last entry."""
+
+NEWEST: Final = (2**63 - 1, "")
+"""Before everything in a list: where its first page begins."""
+
+
+async def inboxes(connection: Connection, app: str, users: Sequence[str]) -> list[Inbox]:
+    """As `Log.inboxes` says."""
+    rows = await connection.fetch(_INBOXES, app, users, [account_id(user) for user in users])
+    return [Inbox(user, head, tuple(convs)) for user, (head, convs) in zip(users, rows, strict=True)]
+
+
+async def heads(connection: Connection, app: str, convs: Sequence[str]) -> dict[str, int]:
+    """As `Log.heads` says."""
+    return dict(await connection.fetch(_HEADS, app, convs))
+
+
+async def summaries(connection: Connection, app: str, user: str, page: str, limit: int) -> Summaries:
+    """As `Log.summaries` says."""
+    rows = await connection.fetch(_LISTED, app, user, *_mark_of(page), limit + 1)
+    more, rows = len(rows) > limit, rows[:limit]
+    items = tuple(_summary(tuple(row)) for row in rows)
+    return Summaries(items, f"{rows[-1]['active_ms']}:{items[-1].conv}" if more else "")
+
+
+def _summary(row: Sequence[Any]) -> Summary:
+    """The item of the user's list. Nothing counts as unread in a conversation that the user has left."""
+    conv, kind, title, ordinal, first_seq, members, role, from_seq, from_ordinal, left, head = row[:11]
+    read, read_ordinal, delivered, _, mentions, peer = row[11:_FACTS]
+    return Summary(
+        conv=conv,
+        kind=Kind(kind),
+        role=Role(role),
+        head=head,
+        first_seq=first_seq,
+        joined_seq=from_seq,
+        title=title,
+        peer=peer or "",
+        members=members,
+        unread=0 if left else ordinal - max(read_ordinal, from_ordinal),
+        mentions=mentions,
+        read=read,
+        delivered=delivered,
+        left=left,
+        last=None if row[_FACTS] is None else entry_of(row[_FACTS:]),
+    )
+
+
+def _mark_of(page: str) -> tuple[int, str]:
+    """The place in the list that a page begins after; a mark that is none stands for the beginning."""
+    active_ms, colon, conv = page.partition(":")
+    return (int(active_ms), conv) if colon and active_ms.isdecimal() else NEWEST

@@ -1,0 +1,95 @@
+"""A bounded set of sessions of one kind, for reading or for writing.
+
+Idle ones are kept for the next use. One whose state is in any doubt is dropped, never handed out again: its server
+side may still be at work, and a late cancel request must not hit somebody else's COMMIT.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from posthouse.storage.base import StorageUnavailable
+from posthouse.storage.engines.postgres.errors import mapping
+from posthouse.storage.engines.postgres.session import Session
+
+
+class Sessions:
+    """At most `sessions_max` at once. When all are busy a caller waits, up to `wait_timeout_s`, then is refused."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[Session]],
+        where: str,
+        *,
+        sessions_max: int,
+        wait_timeout_s: float,
+    ) -> None:
+        self._connect = connect
+        self._where = where
+        self._sessions_max = sessions_max
+        self._wait_timeout_s = wait_timeout_s
+        self._free = asyncio.Semaphore(sessions_max)
+        self._idle: list[Session] = []
+        self._used: set[Session] = set()
+        self._closed = False
+        self.connects = 0
+
+    @asynccontextmanager
+    async def use(self) -> AsyncIterator[Session]:
+        """A session for the duration of the block, in which vendor errors become the port's."""
+        await self._wait_for_turn()
+        session: Session | None = None
+        try:
+            with mapping(self._where):
+                session = await self._take()
+                yield session
+        except BaseException as error:
+            if session is not None and not (session.quiet and _leaves_quiet(error)):
+                session.drop()
+            raise
+        finally:
+            self._free.release()
+            if session is not None:
+                self._put_back(session)
+
+    def close(self) -> None:
+        """Drop every session, used or not, and refuse further use."""
+        self._closed = True
+        for session in (*self._idle, *self._used):
+            session.drop()
+        self._idle.clear()
+
+    async def _wait_for_turn(self) -> None:
+        try:
+            async with asyncio.timeout(self._wait_timeout_s):
+                await self._free.acquire()
+        except TimeoutError:
+            raise StorageUnavailable(
+                f"all {self._sessions_max} connections to {self._where} were busy for {self._wait_timeout_s:g} s"
+            ) from None
+
+    async def _take(self) -> Session:
+        session = None
+        while self._idle and session is None:
+            candidate = self._idle.pop()  # the last one used: the others may age
+            session = candidate if candidate.quiet else None
+        if session is None:
+            self.connects += 1
+            session = await self._connect()
+        if self._closed:
+            session.drop()
+            raise StorageUnavailable("the database is being closed")
+        self._used.add(session)
+        return session
+
+    def _put_back(self, session: Session) -> None:
+        self._used.discard(session)
+        if session.quiet and not self._closed:
+            self._idle.append(session)
+        else:
+            session.drop()
+
+
+def _leaves_quiet(error: BaseException) -> bool:
+    """False when a statement may still be under way on the server, as after a cancellation or a timeout."""
+    return isinstance(error, Exception) and not isinstance(error.__cause__ or error, TimeoutError)
