@@ -211,6 +211,23 @@ async def test_a_slow_reader_overflows_and_nobody_else_is_delayed() -> None:
         await echo(served, reading)
 
 
+async def test_a_socket_that_is_closing_does_not_overflow() -> None:
+    limits = SocketLimits(outbox_bytes_max=64 * 1024, kernel_outbox_bytes=16 * 1024)
+    async with serving(limits) as served:
+        with _slow_peer(served):
+            await until(lambda: served.handlers)
+            slow = served.handlers[0]
+            while not slow.socket.buffered_bytes:
+                slow.socket.send(encode_frame(b"x" * 4000))
+                await asyncio.sleep(0.001)
+            room = limits.outbox_bytes_max - slow.socket.buffered_bytes - len(encode_frame(b"x" * 4000).plain)
+            slow.socket.send(encode_frame(b"x" * (room + 4000)))
+            assert slow.socket.buffered_bytes == limits.outbox_bytes_max
+            slow.socket.close(4001)
+            assert slow.socket.buffered_bytes > limits.outbox_bytes_max
+            assert slow.overflows == 0
+
+
 async def test_a_peer_that_stops_sending_and_never_reads_is_cut_off() -> None:
     """It has said goodbye on TCP, but what waits for it can never be written."""
     limits = SocketLimits(outbox_bytes_max=1 << 20, kernel_outbox_bytes=16 * 1024, close_timeout_ms=1000)

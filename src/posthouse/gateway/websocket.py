@@ -38,7 +38,10 @@ class SocketHandler(Protocol):
         """One whole text message in valid UTF-8; never after `close` or the peer's close."""
 
     def overflowed(self) -> None:
-        """More than `outbox_bytes_max` waits to be written: the client reads too slowly. It is still open."""
+        """More than `outbox_bytes_max` waits to be written: the client reads too slowly. It is still open.
+
+        Called from inside `send`, so whoever walks a set of sockets must not change that set here.
+        """
 
     def closed(self, code: int) -> None:
         """It is gone. Called once; `code` is that of the first close, by either end, or 1006 if there was none."""

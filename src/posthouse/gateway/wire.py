@@ -255,7 +255,9 @@ def _check_close(payload: bytes) -> None:
         return
     code = close_code(payload)
     known = 1000 <= code <= 1014 and code not in (1004, NO_CODE, ABNORMAL)
-    if len(payload) < 2 or not (known or 3000 <= code <= 4999):
+    if not (
+        known or 3000 <= code <= 4999
+    ):  # half a code, from a payload of one byte, is none of these either
         _break("an invalid close code")
     try:
         payload[2:].decode()
