@@ -1,4 +1,4 @@
-"""Generates what follows from the specification: codes, their document, the JSON Schema and the golden vectors.
+"""Generates what follows from the specification: codes, their document, JSON Schema, OpenAPI, golden vectors.
 
 `python spec/generate.py` writes the files; `--check` only says whether they are current (exit 1 when not).
 """
@@ -27,11 +27,15 @@ def from_catalogue() -> Files:
 
 def from_code() -> Files:
     """What follows from the code, the generated part of it included."""
+    from posthouse.api.web import openapi_json
     from spec import schema
     from spec.golden import VECTORS
 
     vectors = {ROOT / f"spec/vectors/{name}.json": _json(make()) for name, make in VECTORS.items()}
-    return {ROOT / "spec/schema.json": _json(schema.document())} | vectors
+    return {
+        ROOT / "spec/schema.json": _json(schema.document()),
+        ROOT / "spec/openapi.json": _json(json.loads(openapi_json())),
+    } | vectors
 
 
 STAGES: tuple[Callable[[], Files], ...] = (from_catalogue, from_code)

@@ -1,5 +1,7 @@
 """Conversations: creating, listing, describing."""
 
+import msgspec
+
 from posthouse.api.call import Call
 from posthouse.api.credentials import Access
 from posthouse.api.errors import ApiError
@@ -12,12 +14,15 @@ from posthouse.api.shapes import (
     ListQuery,
     NewConversation,
     NewMember,
+    given,
     view_of_conversation,
 )
 from posthouse.model.conversation import History, Kind, Role
 from posthouse.model.ids import direct_id
 from posthouse.protocol.codes import Code
 from posthouse.storage.base import Create, Describe
+
+NO_PROPERTIES = msgspec.Raw(b"{}")
 
 routes = Routes()
 
@@ -26,12 +31,13 @@ routes = Routes()
 async def create_conversation(call: Call, body: NewConversation) -> ConversationView:
     """Create a conversation. Repeated with the same key or id it is created once; a direct one is always the same."""
     members = _first_members(call, body)
+    usual = History.ALL if body.kind is Kind.CHANNEL else History.JOINED
     change = Create(
         kind=body.kind,
         members=members,
         title=body.title,
-        history=body.history or (History.ALL if body.kind is Kind.CHANNEL else History.JOINED),
-        **({} if body.properties is None else {"properties": body.properties}),
+        history=body.history or usual,
+        properties=given(body.properties) or NO_PROPERTIES,
     )
     conv = _conversation_id(call, body, [user for user, _ in members])
     _ = await call.change(conv, change)
@@ -46,10 +52,7 @@ async def list_conversations(call: Call, query: ListQuery) -> ConversationViews:
         raise ApiError(Code.INVALID_REQUEST, "say whose conversations: ?user=")
     if query.user not in ("", user):
         raise ApiError(Code.NOT_ALLOWED, "users list only their own conversations")
-    try:
-        found = await call.reader.summaries(call.app, user, page=query.page, limit=query.limit)
-    except ValueError:
-        raise ApiError(Code.INVALID_REQUEST, "this `page` is none that this server gave") from None
+    found = await call.reader.summaries(call.app, user, page=query.page, limit=query.limit)
     return ConversationViews(items=found.items, next_page=found.next_page)
 
 
@@ -64,9 +67,10 @@ async def change_conversation(
     call: Call, path: ConversationPath, body: ChangeConversation
 ) -> ConversationView:
     """Change a conversation's title or properties; owners and admins may."""
-    if body.title is None and body.properties is None:
+    change = Describe(body.title, given(body.properties))
+    if change == Describe():
         raise ApiError(Code.INVALID_REQUEST, "give a title or properties to change")
-    _ = await call.change(path.conv, Describe(body.title, body.properties))
+    _ = await call.change(path.conv, change)
     return await _view(call, path.conv)
 
 

@@ -13,7 +13,7 @@ from posthouse.api.service import Endpoint
 from posthouse.model.content import CLIENT_ID_BYTES_MAX, MENTIONS_MAX, check_body
 from posthouse.model.conversation import Conversation, History, Kind, Member, Role
 from posthouse.model.entry import MESSAGE, Entry
-from posthouse.model.ids import ID_BYTES_MAX, INTEGER_MAX, check_id
+from posthouse.model.ids import ID_BYTES_MAX, INTEGER_MAX, check_conversation_id, check_id
 from posthouse.protocol.frames import FETCH_LIMIT_MAX, LIST_LIMIT_MAX, MemberCursor, Summary
 from posthouse.storage.base import JOIN_USERS_MAX, User
 
@@ -31,6 +31,16 @@ Seq = Annotated[int, Meta(ge=0, le=INTEGER_MAX)]
 Title = Annotated[str, Meta(max_length=TITLE_CHARS_MAX)]
 Name = Annotated[str, Meta(max_length=NAME_CHARS_MAX)]
 Url = Annotated[str, Meta(max_length=URL_CHARS_MAX)]
+
+
+def optional_object() -> msgspec.Raw:
+    """The default of an object that may be left out; `given` reads it. (msgspec decodes no `Raw | None`.)"""
+    return msgspec.field(default_factory=msgspec.Raw)
+
+
+def given(raw: msgspec.Raw) -> msgspec.Raw | None:
+    """An optional object, or None when it was left out or null."""
+    return None if bytes(raw) in (b"", b"null") else raw
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -126,13 +136,13 @@ class DescribeUser(Asked, frozen=True, kw_only=True):
 
     name: Name | None = None
     avatar: Url | None = None
-    properties: JsonObject | None = None
+    properties: JsonObject = optional_object()
     blocked: bool | None = None
 
     def __post_init__(self) -> None:
         check_line(self.name, "name")
         check_line(self.avatar, "avatar")
-        if self.properties is not None:
+        if given(self.properties) is not None:
             check_body(self.properties)
 
 
@@ -171,9 +181,11 @@ class NewConversation(Asked, frozen=True, kw_only=True):
     members: Annotated[tuple[Id | NewMember, ...], Meta(max_length=JOIN_USERS_MAX)] = ()
     title: Title = ""
     history: History | None = None
-    properties: JsonObject | None = None
+    properties: JsonObject = optional_object()
 
     def __post_init__(self) -> None:
+        if self.conv and self.kind is not Kind.DIRECT:
+            check_conversation_id(self.conv)
         check_line(self.title, "title")
 
 
@@ -181,7 +193,7 @@ class ChangeConversation(Asked, frozen=True, kw_only=True):
     """What to change. What is left out stays as it is."""
 
     title: Title | None = None
-    properties: JsonObject | None = None
+    properties: JsonObject = optional_object()
 
     def __post_init__(self) -> None:
         check_line(self.title, "title")

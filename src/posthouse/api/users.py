@@ -14,6 +14,7 @@ from posthouse.api.shapes import (
     UsersQuery,
     UserView,
     UserViews,
+    given,
     view_of_user,
 )
 from posthouse.protocol.codes import Code
@@ -26,11 +27,12 @@ routes = Routes()
 async def put_user(call: Call, path: UserPath, body: DescribeUser) -> UserView:
     """Describe a user. Users may set their own name and avatar, if the configuration lets them."""
     _may_describe(call, path.user, body)
-    given = {name: value for name, value in msgspec.structs.asdict(body).items() if value is not None}
+    said = msgspec.structs.asdict(body) | {"properties": given(body.properties)}
+    changes = {name: value for name, value in said.items() if value is not None}
     async with call.context.user_lock(call.app, path.user):
         known = await call.reader.users(call.app, [path.user])
         before = known[0] if known else User(user=path.user)
-        stored = await call.context.service.put_user(call.app, msgspec.structs.replace(before, **given))
+        stored = await call.context.service.put_user(call.app, msgspec.structs.replace(before, **changes))
     return view_of_user(stored, whole=call.caller.is_back_end)
 
 
@@ -76,5 +78,5 @@ def _may_describe(call: Call, user: str, body: DescribeUser) -> None:
         raise ApiError(Code.NOT_ALLOWED, "users describe only themselves")
     if not call.context.settings.users_edit_profile:
         raise ApiError(Code.NOT_ALLOWED, "only the app's back end describes users (api.users_edit_profile)")
-    if body.properties is not None or body.blocked is not None:
+    if given(body.properties) is not None or body.blocked is not None:
         raise ApiError(Code.NOT_ALLOWED, "users set their name and avatar; the rest is the app's to say")

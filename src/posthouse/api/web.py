@@ -114,6 +114,7 @@ class _Site:
             response: web.StreamResponse = web.Response(status=204)
         else:
             response = await self._outcome(request, handler)
+        response.headers["Server"] = "posthouse"
         self._origins.allow(request, response)
         self._on_answer(request.match_info.route.name or "unknown", response.status)
         return response
@@ -127,7 +128,7 @@ class _Site:
             return _refusal(_of_http(error))
         except (StorageUnavailable, StorageCorrupt) as error:
             return _refusal(ApiError(error.code, str(error)))
-        except web.RequestPayloadError:
+        except (web.RequestPayloadError, ConnectionError):
             return _refusal(ApiError(Code.INVALID_REQUEST, "the body is malformed or was cut off"))
         except Exception as error:
             # The outermost layer, like a supervisor's: one request failed, the node goes on.

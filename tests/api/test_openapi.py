@@ -1,0 +1,73 @@
+"""The document is valid OpenAPI, says what the routes do, and is what the repository holds."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from posthouse.api.credentials import Access
+from posthouse.api.routes import Route
+from posthouse.api.web import ROUTES, openapi_json
+from tests.api.site import Site, document
+
+OPERATIONS = {
+    operation["operationId"]: (path, method, operation)
+    for path, methods in document()["paths"].items()
+    for method, operation in methods.items()
+}
+
+
+def references(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        own = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
+        return own + [found for each in value.values() for found in references(each)]
+    return [found for each in value for found in references(each)] if isinstance(value, list) else []
+
+
+async def test_the_document_is_served(site: Site) -> None:
+    async with site.session.get(f"{site.url}/v1/openapi.json") as response:
+        assert (response.status, await response.read()) == (200, openapi_json())
+
+
+def test_every_route_is_in_the_document_and_nothing_else() -> None:
+    assert set(OPERATIONS) == {route.name for route in ROUTES}
+
+
+def test_every_reference_leads_somewhere_and_every_schema_is_used() -> None:
+    schemas = document()["components"]["schemas"]
+    assert {name.rpartition("/")[2] for name in references(document())} == set(schemas)
+
+
+def test_every_schema_is_a_valid_one() -> None:
+    for schema in document()["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+def test_an_operation_says_all_that_its_route_takes(route: Route) -> None:
+    path, method, operation = OPERATIONS[route.name]
+    assert (path, method) == (f"/v1{route.path}", route.method.lower())
+    parameters = {(each["in"], each["name"]): each for each in operation["parameters"]}
+    assert len(parameters) == len(operation["parameters"])
+    in_path = {name for place, name in parameters if place == "path"}
+    assert in_path == set(re.findall(r"\{(\w+)\}", path))
+    assert all(parameters["path", name]["required"] for name in in_path)
+    assert (("header", "Idempotency-Key") in parameters) == (method != "get")
+    assert ("requestBody" in operation) == ("body" in route.parts)
+    assert set(operation["responses"]) == {"200", "default"}
+    assert operation["summary"]
+
+
+def test_security_is_as_the_routes_demand() -> None:
+    for route in ROUTES:
+        schemes = {name for each in OPERATIONS[route.name][2]["security"] for name in each}
+        expected = {"accessToken"} if Access.USER in route.access else set()
+        if Access.BACK_END in route.access:
+            expected.add("apiKey")
+        assert schemes == expected or route.access is Access.ANYONE
+
+
+def test_the_document_is_json_of_openapi_3_1() -> None:
+    assert json.loads(openapi_json())["openapi"] == "3.1.0"

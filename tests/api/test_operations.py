@@ -1,0 +1,55 @@
+"""What operators ask, and where clients are told to connect: no credentials needed."""
+
+import aiohttp
+import msgspec
+import pytest
+from prometheus_client import Counter
+from prometheus_client.parser import text_string_to_metric_families
+
+from posthouse.api.service import Readiness
+from tests.api.site import Site
+
+
+async def fetch(site: Site, path: str) -> tuple[int, str, bytes]:
+    async with aiohttp.ClientSession() as session, session.get(f"{site.url}{path}") as response:
+        return response.status, response.headers["Content-Type"], await response.read()
+
+
+async def test_a_process_that_lives_says_so_even_when_it_is_not_ready(site: Site) -> None:
+    site.node.readiness = Readiness(False, "the disk is full")
+    status, _, body = await fetch(site, "/healthz")
+    assert (status, msgspec.json.decode(body)) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize(("ready", "status"), [(True, 200), (False, 503)])
+async def test_readiness_is_told_with_its_reason(site: Site, ready: bool, status: int) -> None:
+    site.node.readiness = Readiness(ready, "because")
+    assert await fetch(site, "/readyz") == (
+        status,
+        "application/json",
+        b'{"ready":%s,"reason":"because"}' % str(ready).lower().encode(),
+    )
+
+
+async def test_metrics_are_what_prometheus_reads(site: Site) -> None:
+    Counter("letters", "Letters carried.", registry=site.node.registry).inc(3)
+    status, content_type, body = await fetch(site, "/metrics")
+    assert (status, content_type) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    samples = {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(body.decode())
+        for sample in family.samples
+    }
+    assert samples["letters_total"] == 3.0
+
+
+async def test_clients_are_told_where_to_connect_and_for_how_long(site: Site) -> None:
+    reply = await site.get("/endpoints")
+    host = site.url.removeprefix("http://")
+    assert reply.body == {"endpoints": [{"url": f"ws://{host}/v1/ws", "weight": 100}], "ttl_s": 300}
+
+
+async def test_behind_a_proxy_that_ends_tls_the_urls_are_secure(site: Site) -> None:
+    headers = {"X-Forwarded-Proto": "https", "Host": "chat.example.com"}
+    reply = await site.ask("GET", "/endpoints", headers=headers)
+    assert reply.body["endpoints"][0]["url"] == "wss://chat.example.com/v1/ws"
