@@ -4,32 +4,69 @@ In this order, so that nothing falls between: account room, inbox, conversations
 after the heads were read arrives live.
 """
 
-from __future__ import annotations
+from typing import Protocol
 
-from typing import TYPE_CHECKING
-
-from posthouse.auth.resume import ResumeRefused, Resumption
-from posthouse.auth.tokens import Identity, TokenExpired, TokenInvalid
+from posthouse.auth.resume import ResumeRefused, ResumeTokens, Resumption
+from posthouse.auth.tokens import Identity, TokenExpired, TokenInvalid, TokenVerifier
+from posthouse.gateway.admission import Admission
+from posthouse.gateway.audience import Audience
+from posthouse.gateway.limits import GatewayLimits
 from posthouse.gateway.session import Session
+from posthouse.kit.clock import Clock
+from posthouse.kit.tasks import Tasks
+from posthouse.messaging.gather import Gather
 from posthouse.model.errors import ModelError
 from posthouse.model.ids import account_id, check_id
 from posthouse.protocol.codes import Code
 from posthouse.protocol.frames import POSITIONS_MAX, Done, Hello, Limits, Renew, Resume, Welcome
-from posthouse.storage.base import REPEAT_WINDOW_MS, StorageError
-
-if TYPE_CHECKING:
-    from posthouse.gateway.gateway import Gateway
+from posthouse.storage.base import REPEAT_WINDOW_MS, Database, Inbox, StorageError
 
 HEARTBEAT_S_MIN = 1
 HEARTBEAT_S_MAX = 300
 SDK_BYTES_MAX = 100
 
 
+class Door(Protocol):
+    """What letting someone in asks of the gateway."""
+
+    @property
+    def node(self) -> str: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def limits(self) -> GatewayLimits: ...
+    @property
+    def admission(self) -> Admission: ...
+
+    def is_blocked(self, app: str, user: str) -> bool:
+        """True when the application has blocked the user."""
+
+    def new_session_id(self) -> str:
+        """A name for a session, unique in the cluster."""
+
+    def admit(self, session: Session) -> None:
+        """The session is live from now on."""
+
+
 class Entrance:
     """Lets sessions in. At most `entering_max` at once; beyond it clients are told when to come back."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
+    def __init__(
+        self,
+        door: Door,
+        database: Database,
+        audience: Audience,
+        verifier: TokenVerifier,
+        resume_tokens: ResumeTokens,
+        tasks: Tasks,
+    ) -> None:
+        self._door = door
+        self._database = database
+        self._audience = audience
+        self._verifier = verifier
+        self._resume_tokens = resume_tokens
+        self._tasks = tasks
+        self.inboxes: Gather[str, Inbox] = Gather(self._load_inboxes, keys_max=500)
         self._entering = 0
         self.entered = 0
         self.resumed = 0
@@ -42,17 +79,17 @@ class Entrance:
         session.app, session.user = identity.app, identity.user
         session.device, session.expires_s = hello.device, identity.expires_s
         session.heartbeat_s = hello.heartbeat_s
-        session.id = self._gateway.new_session_id()
+        session.id = self._door.new_session_id()
         reset = self._check_resume(session, hello.resume)
         if reset is None or not self._admit(session, hello.resume is not None and reset == 0):
             return
         self._entering += 1
-        self._gateway.tasks.spawn("enter", self._enter(session, hello.resume, reset))
+        self._tasks.spawn("enter", self._enter(session, hello.resume, reset))
 
     def renew(self, session: Session, frame: Renew) -> None:
         """Take a fresh access token of the same user."""
         try:
-            identity = self._gateway.verifier.verify(frame.token, self._now_s())
+            identity = self._verifier.verify(frame.token, self._now_s())
         except (TokenExpired, TokenInvalid) as error:
             session.refuse(error.code, str(error), ref=frame.ref)
             return
@@ -74,14 +111,14 @@ class Entrance:
             session.end(Code.BAD_FRAME, f"heartbeat_s is {HEARTBEAT_S_MIN} to {HEARTBEAT_S_MAX}")
             return None
         try:
-            identity = self._gateway.verifier.verify(hello.token, self._now_s())
+            identity = self._verifier.verify(hello.token, self._now_s())
         except (TokenExpired, TokenInvalid) as error:
             session.end(error.code, str(error))
             return None
         if identity.device and identity.device != hello.device:
             session.end(Code.TOKEN_INVALID, "the token is for another device")
             return None
-        if self._gateway.is_blocked(identity.app, identity.user):
+        if self._door.is_blocked(identity.app, identity.user):
             session.end(Code.BLOCKED, "the application has blocked this user")
             return None
         return identity
@@ -94,18 +131,18 @@ class Entrance:
             session.end(Code.BAD_FRAME, f"more than {POSITIONS_MAX} positions")
             return None
         try:
-            claim = self._gateway.resume_tokens.verify(
+            claim = self._resume_tokens.verify(
                 resume.token, app=session.app, user=session.user, device=session.device, now_s=self._now_s()
             )
         except ResumeRefused as error:
             session.end(Code.RESUME_REFUSED, str(error))
             return None
-        current = resume.epoch == claim.epoch == self._gateway.epoch
+        current = resume.epoch == claim.epoch == self._database.epoch
         return 0 if current else Code.EPOCH_CHANGED
 
     def _admit(self, session: Session, resuming: bool) -> bool:
-        wait_s = 0.0 if resuming else self._gateway.admission.login_wait_s(session.last_seen)
-        if self._entering >= self._gateway.limits.entering_max:
+        wait_s = 0.0 if resuming else self._door.admission.login_wait_s(session.last_seen)
+        if self._entering >= self._door.limits.entering_max:
             wait_s = max(wait_s, 1.0)
         if wait_s > 0.0:
             session.end(Code.OVERLOADED, "the node takes no more logins now", round(wait_s * 1000) + 1)
@@ -115,7 +152,7 @@ class Entrance:
         try:
             account_head, heads = await self._register(session)
         except StorageError as error:
-            session.end(Code.OVERLOADED, str(error), self._gateway.retry_after_ms(Code.UNAVAILABLE))
+            session.end(Code.OVERLOADED, str(error), self._door.limits.retry_after_ms(Code.UNAVAILABLE))
             return
         finally:
             self._entering -= 1
@@ -128,14 +165,13 @@ class Entrance:
         self._welcome(session, positions, heads, reset)
 
     async def _register(self, session: Session) -> tuple[int, dict[str, int]]:
-        gateway = self._gateway
-        await gateway.occupy(session, [account_id(session.user)])
-        inboxes = await gateway.inboxes.get(session.app, [session.user])
+        await self._audience.occupy(session, [account_id(session.user)])
+        inboxes = await self.inboxes.get(session.app, [session.user])
         inbox = inboxes.get(session.user)
         if inbox is None or session.gone:
             return 0, {}
-        await gateway.occupy(session, inbox.convs)
-        heads = await gateway.heads.get(session.app, inbox.convs) if inbox.convs else {}
+        await self._audience.occupy(session, inbox.convs)
+        heads = await self._audience.heads.get(session.app, inbox.convs) if inbox.convs else {}
         for room in session.rooms[1:]:
             room.learn_head(heads.get(room.key[1], 0))
         if session.rooms:
@@ -145,22 +181,22 @@ class Entrance:
     def _welcome(
         self, session: Session, positions: dict[str, int] | None, heads: dict[str, int], reset: int
     ) -> None:
-        gateway = self._gateway
-        gateway.admit(session)
+        door = self._door
+        door.admit(session)
         self.entered += 1
         self.resumed += positions is not None
         changed = (
             {} if positions is None else {c: seq for c, seq in heads.items() if seq > positions.get(c, 0)}
         )
-        limits = gateway.limits
+        limits = door.limits
         session.go_live(
             Welcome(
                 session=session.id,
                 user=session.user,
                 device=session.device,
-                node=gateway.node,
-                at_ms=gateway.clock.now_ms(),
-                epoch=gateway.epoch,
+                node=door.node,
+                at_ms=door.clock.now_ms(),
+                epoch=self._database.epoch,
                 resume_token=self._resume_token(session),
                 heartbeat_s=session.heartbeat_s,
                 account_head=heads.get(account_id(session.user), 0),
@@ -177,19 +213,22 @@ class Entrance:
         )
 
     def _resume_token(self, session: Session) -> str:
-        gateway, now_s = self._gateway, self._now_s()
-        return gateway.resume_tokens.issue(
+        door, now_s = self._door, self._now_s()
+        return self._resume_tokens.issue(
             Resumption(
                 app=session.app,
                 user=session.user,
                 device=session.device,
                 session=session.id,
-                node=gateway.node,
-                epoch=gateway.epoch,
+                node=door.node,
+                epoch=self._database.epoch,
                 issued_s=now_s,
-                expires_s=now_s + gateway.limits.resume_ttl_s,
+                expires_s=now_s + door.limits.resume_ttl_s,
             )
         )
 
+    async def _load_inboxes(self, app: str, users: list[str]) -> dict[str, Inbox]:
+        return {inbox.user: inbox for inbox in await self._database.inboxes(app, users)}
+
     def _now_s(self) -> int:
-        return self._gateway.clock.now_ms() // 1000
+        return self._door.clock.now_ms() // 1000

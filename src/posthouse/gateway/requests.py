@@ -1,10 +1,9 @@
-"""Requests that wait for the database: fetch, list, cursors, renew. Each runs in a task; a session has few at once."""
+"""Requests that wait for the database: fetch, list, cursors. Each runs in a task; a session has few at once."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
+from posthouse.gateway.limits import GatewayLimits
 from posthouse.gateway.session import Session
+from posthouse.kit.tasks import Tasks
+from posthouse.messaging.receipts import Receipts
 from posthouse.model.ids import INTEGER_MAX
 from posthouse.protocol.codes import Code
 from posthouse.protocol.frames import (
@@ -17,30 +16,26 @@ from posthouse.protocol.frames import (
     Entries,
     Fetch,
     List,
-    Renew,
     SetCursors,
 )
 from posthouse.protocol.phases import Step
-from posthouse.storage.base import Refused, StorageCorrupt, StorageUnavailable
-
-if TYPE_CHECKING:
-    from posthouse.gateway.gateway import Gateway
+from posthouse.storage.base import Log, Refused, StorageCorrupt, StorageUnavailable
 
 
 class Requests:
     """Carries out the requests of all sessions of one gateway."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
+    def __init__(self, log: Log, receipts: Receipts, tasks: Tasks, limits: GatewayLimits) -> None:
+        self._log = log
+        self._receipts = receipts
+        self._tasks = tasks
+        self._limits = limits
 
     def start(self, session: Session, what: Step, frame: ClientFrame) -> None:
         """Begin a request; its answer names the frame's `ref`."""
-        if isinstance(frame, Renew):
-            self._gateway.entrance.renew(session, frame)
-            return
         assert isinstance(frame, Fetch | List | SetCursors)
-        if session.in_flight >= self._gateway.limits.in_flight_max:
-            retry_ms = self._gateway.retry_after_ms(Code.IN_FLIGHT_LIMIT)
+        if session.in_flight >= self._limits.in_flight_max:
+            retry_ms = self._limits.retry_after_ms(Code.IN_FLIGHT_LIMIT)
             session.refuse(
                 Code.IN_FLIGHT_LIMIT, "too many unanswered requests", ref=frame.ref, retry_after_ms=retry_ms
             )
@@ -49,7 +44,7 @@ class Requests:
         if isinstance(frame, SetCursors):
             self._set_cursors(session, frame)
         else:
-            self._gateway.tasks.spawn(what.value, self._answer(session, frame))
+            self._tasks.spawn(what.value, self._answer(session, frame))
 
     async def _answer(self, session: Session, frame: Fetch | List) -> None:
         try:
@@ -58,7 +53,7 @@ class Requests:
             else:
                 await self._list(session, frame)
         except (StorageUnavailable, StorageCorrupt) as error:
-            retry_ms = self._gateway.retry_after_ms(error.code)
+            retry_ms = self._limits.retry_after_ms(error.code)
             session.refuse(error.code, str(error), ref=frame.ref, retry_after_ms=retry_ms)
         finally:
             session.in_flight -= 1
@@ -74,7 +69,7 @@ class Requests:
             reason = f"give `after` or `before`, not both, and a limit of 1 to {FETCH_LIMIT_MAX}"
             session.refuse(Code.INVALID_REQUEST, reason, ref=frame.ref)
             return
-        page = await self._gateway.log.read(
+        page = await self._log.read(
             session.app, frame.conv, session.user, after=frame.after, before=frame.before, limit=frame.limit
         )
         if isinstance(page, Refused):
@@ -95,9 +90,7 @@ class Requests:
             session.refuse(Code.INVALID_REQUEST, f"the limit is 1 to {LIST_LIMIT_MAX}", ref=frame.ref)
             return
         try:
-            found = await self._gateway.log.summaries(
-                session.app, session.user, page=frame.page, limit=frame.limit
-            )
+            found = await self._log.summaries(session.app, session.user, page=frame.page, limit=frame.limit)
         except ValueError as error:
             session.refuse(Code.INVALID_REQUEST, str(error), ref=frame.ref)
             return
@@ -109,7 +102,7 @@ class Requests:
             if refused is None:
                 session.send(Done(ref=frame.ref))
             else:
-                retry_ms = self._gateway.retry_after_ms(refused.code)
+                retry_ms = self._limits.retry_after_ms(refused.code)
                 session.refuse(refused.code, refused.reason, ref=frame.ref, retry_after_ms=retry_ms)
 
         if len(frame.cursors) > CURSORS_MAX or not all(
@@ -117,7 +110,7 @@ class Requests:
         ):
             answer(Refused(Code.INVALID_REQUEST, f"at most {CURSORS_MAX} cursors, each 0 to 2^53-1"))
             return
-        self._gateway.receipts.submit(session.app, session.user, frame.cursors, answer)
+        self._receipts.submit(session.app, session.user, frame.cursors, answer)
 
 
 def _in_range(value: int | None) -> bool:

@@ -6,10 +6,14 @@ only requests that must wait for the database run in a task of their own, `in_fl
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from posthouse.gateway.admission import Admission
+from posthouse.gateway.limits import GatewayLimits
 from posthouse.gateway.websocket import Frame as WireFrame, Socket, encode_frame
+from posthouse.kit.clock import Clock
 from posthouse.kit.limits import TokenBucket
+from posthouse.messaging.commit import GroupCommit
 from posthouse.messaging.fanout import Room
 from posthouse.messaging.lane import Lane
 from posthouse.model.content import CLIENT_ID_BYTES_MAX, MENTIONS_MAX, check_body
@@ -22,12 +26,37 @@ from posthouse.protocol.frames import Ack, ClientFrame, Error, Frame, Goaway, He
 from posthouse.protocol.phases import Phase, Step, step
 from posthouse.storage.base import Append, Outcome, Refused
 
-if TYPE_CHECKING:
-    from posthouse.gateway.gateway import Gateway
-
 _PONG = encode_frame(encode(Pong()))
 FLOOD_HELD_CONVERSATIONS_MAX = 1_000
 BACKLOG_FRAMES_MAX = 2_000
+
+
+class Host(Protocol):
+    """What a session asks of the gateway that holds it."""
+
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def limits(self) -> GatewayLimits: ...
+    @property
+    def admission(self) -> Admission: ...
+    @property
+    def commit(self) -> GroupCommit: ...
+
+    def count(self, code: int) -> None:
+        """Count a refusal or a close."""
+
+    def enter(self, session: Session, hello: Hello) -> None:
+        """Begin to let a session in."""
+
+    def request(self, session: Session, what: Step, frame: ClientFrame) -> None:
+        """Begin a request that must wait for the database."""
+
+    def vacate(self, session: Session) -> None:
+        """Nothing may be sent to the session any more."""
+
+    def forget(self, session: Session) -> None:
+        """Its socket is closed."""
 
 
 class Backlog:
@@ -55,9 +84,9 @@ class Session:
         "app",
         "device",
         "expires_s",
-        "gateway",
         "gone",
         "heartbeat_s",
+        "host",
         "id",
         "in_flight",
         "last_seen",
@@ -69,8 +98,8 @@ class Session:
         "user",
     )
 
-    def __init__(self, gateway: Gateway, socket: Socket, now: float) -> None:
-        self.gateway = gateway
+    def __init__(self, host: Host, socket: Socket, now: float) -> None:
+        self.host = host
         self.socket = socket
         self.phase = Phase.NEW
         self.gone = False
@@ -91,9 +120,9 @@ class Session:
 
     def received(self, message: bytes) -> None:
         """One text message from the client."""
-        now = self.last_seen = self.gateway.clock.monotonic()
+        now = self.last_seen = self.host.clock.monotonic()
         if self._bucket is None:
-            self._bucket = self.gateway.admission.frame_bucket(now)
+            self._bucket = self.host.admission.frame_bucket(now)
         if not self._bucket.take(now):
             self.end(Code.CONNECTION_RATE, "more frames than a connection may send", 1_000)
             return
@@ -111,7 +140,7 @@ class Session:
     def closed(self, code: int) -> None:
         """The socket is closed, whoever did it."""
         self._leave()
-        self.gateway.forget(self)
+        self.host.forget(self)
 
     # What the gateway calls -----------------------------------------------------------------------------------
 
@@ -124,7 +153,7 @@ class Session:
         """Say why, and close."""
         if self.phase is Phase.ENDED:
             return
-        self.gateway.count(code)
+        self.host.count(code)
         self.send(Goaway(code=code, reason=reason, reconnect_in_ms=reconnect_in_ms))
         self._leave()
         self.socket.close(code, reason)
@@ -141,7 +170,7 @@ class Session:
 
     def refuse(self, code: Code, reason: str, *, ref: int = 0, retry_after_ms: int = 0) -> None:
         """Answer one request with a refusal."""
-        self.gateway.count(code)
+        self.host.count(code)
         self.send(Error(code=code, reason=reason, ref=ref, retry_after_ms=retry_after_ms))
 
     # Frames ---------------------------------------------------------------------------------------------------
@@ -161,9 +190,9 @@ class Session:
             self.socket.send(_PONG)
         elif what is Step.ENTER:
             assert isinstance(frame, Hello)
-            self.gateway.entrance.enter(self, frame)
+            self.host.enter(self, frame)
         elif what is not Step.IGNORE:
-            self.gateway.requests.start(self, what, frame)
+            self.host.request(self, what, frame)
 
     def _send(self, frame: Send) -> None:
         lane = self._lane
@@ -177,13 +206,13 @@ class Session:
             return
         refused, retry_after_ms = self._check(frame), 0
         if refused is None:
-            wait_s = self.gateway.admission.send_wait_s(self.app, self.user, self.last_seen)
+            wait_s = self.host.admission.send_wait_s(self.app, self.user, self.last_seen)
             if wait_s > 0.0:
                 refused = Refused(Code.RATE_LIMITED, "more sends than this user or application may make")
                 retry_after_ms = round(wait_s * 1000) + 1
         if refused is None:
             self.in_flight += 1
-            self.gateway.commit.submit(self._append(frame), self._outcome, lane, number, self.id)
+            self.host.commit.submit(self._append(frame), self._outcome, lane, number, self.id)
             return
         lane.refused(frame.conv, frame.client_id, number, refused.code)
         self._answer_send(frame.conv, frame.client_id, refused, retry_after_ms)
@@ -192,7 +221,7 @@ class Session:
 
     def _check(self, frame: Send) -> Refused | None:
         """What is wrong with the send itself, before any database is asked."""
-        if self.in_flight >= self.gateway.limits.in_flight_max:
+        if self.in_flight >= self.host.limits.in_flight_max:
             return Refused(Code.IN_FLIGHT_LIMIT, "too many unanswered requests")
         try:
             check_id(frame.conv, "conversation")
@@ -230,14 +259,14 @@ class Session:
 
     def _answer_send(self, conv: str, client_id: str, outcome: Outcome, retry_after_ms: int = 0) -> None:
         if isinstance(outcome, Refused):
-            self.gateway.count(outcome.code)
+            self.host.count(outcome.code)
             self.send(
                 Error(
                     code=outcome.code,
                     reason=outcome.reason,
                     conv=conv,
                     client_id=client_id,
-                    retry_after_ms=retry_after_ms or self.gateway.retry_after_ms(outcome.code),
+                    retry_after_ms=retry_after_ms or self.host.limits.retry_after_ms(outcome.code),
                 )
             )
         else:
@@ -249,4 +278,4 @@ class Session:
         self.phase = Phase.ENDED
         if not self.gone:
             self.gone = True
-            self.gateway.vacate(self)
+            self.host.vacate(self)
