@@ -55,7 +55,8 @@ async def test_a_user_nobody_described_is_not_found(site: Site) -> None:
 
 async def test_users_set_their_own_name_and_avatar_and_nothing_else(site: Site) -> None:
     await site.ask("PUT", "/users/alice", ACME, WHOLE)
-    assert (await site.ask("PUT", "/users/alice", ALICE, {"name": "Al"})).status == 200
+    put = await site.ask("PUT", "/users/alice", ALICE, {"name": "Al"})
+    assert put.body == {"user": "alice", "name": "Al", "avatar": WHOLE["avatar"]}
     assert (await site.get("/users/alice", ACME)).body["properties"] == WHOLE["properties"]
     for path, body in (
         ("/users/bob", {"name": "Bob the Fool"}),

@@ -18,6 +18,7 @@ from posthouse.model.errors import InvalidId
 from posthouse.protocol.codes import Action, action_of
 from tests.auth.forge import (
     APPS,
+    ED448_PEM,
     FORGED,
     NOW_S,
     OLD_SECRET,
@@ -181,6 +182,7 @@ UNUSABLE = {
     "a secret where the public key belongs": SigningKey(
         kid="k", algorithm=Algorithm.EDDSA, public_key=SECRET
     ),
+    "a key of another curve": SigningKey(kid="k", algorithm=Algorithm.EDDSA, public_key=ED448_PEM),
     "a public key that is none": SigningKey(kid="k", algorithm=Algorithm.EDDSA, public_key="AAAA"),
     "no kid": SigningKey(kid="", algorithm=Algorithm.HS256, secret=SECRET),
 }

@@ -43,7 +43,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request. `key` is its Idempotency-Key, or empty."""
+    """One request. `key` is its Idempotency-Key, or empty; `host` its Host, unchecked."""
 
     context: Context
     caller: Caller

@@ -1,9 +1,15 @@
 """Where clients connect. Asked before anyone has credentials."""
 
+import re
+
 from posthouse.api.call import Call
 from posthouse.api.credentials import Access
+from posthouse.api.errors import ApiError
 from posthouse.api.routes import Routes
 from posthouse.api.shapes import Endpoints
+from posthouse.protocol.codes import Code
+
+_HOST = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
 
 routes = Routes()
 
@@ -11,5 +17,7 @@ routes = Routes()
 @routes.get("/endpoints", Access.ANYONE)
 async def list_endpoints(call: Call) -> Endpoints:
     """URLs for the WebSocket, weighted. A client whose endpoint fails tries another at once."""
+    if _HOST.fullmatch(call.host) is None:
+        raise ApiError(Code.INVALID_REQUEST, "the Host header names no host")
     found = call.context.service.endpoints(call.host, secure=call.secure)
     return Endpoints(endpoints=tuple(found), ttl_s=call.context.settings.endpoints_ttl_s)
