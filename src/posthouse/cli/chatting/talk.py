@@ -1,0 +1,301 @@
+"""A chat: the client on one side, the screen on the other, the transcript of one conversation between them.
+
+One event loop and two tasks: one obeys what is typed, one hears what happens. Both change the transcript without
+awaiting in between, then ask the screen to refresh; the chat ends with whichever ends first.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from posthouse.cli import printable
+from posthouse.cli.chatting.layout import Row
+from posthouse.cli.chatting.slash import Command, Message, Mistake, help_lines, parse
+from posthouse.cli.chatting.transcript import Transcript
+from posthouse.cli.listing import columns, name_of, said
+from posthouse.client import (
+    CatchUpFailed,
+    Client,
+    ClientError,
+    Connected,
+    ConversationReset,
+    CursorsMoved,
+    Disconnected,
+    EntryReceived,
+    Event,
+    Reset,
+    SendFailed,
+)
+from posthouse.kit.clock import Clock
+from posthouse.kit.tasks import start
+from posthouse.model.content import MENTIONS_MAX
+from posthouse.model.entry import Entry
+from posthouse.model.ids import DIRECT_PREFIX
+from posthouse.protocol.frames import MemberCursor, Summary
+
+HISTORY_ENTRIES = 20
+HISTORY_ENTRIES_MAX = 500
+MARKED_MEMBERS_MAX = 100
+"""In larger conversations nobody is told who has read what: the marks stop at `sent`."""
+LISTED_MAX = 50
+UNREAD_SHOWN_MAX = 3
+
+
+class Screen(Protocol):
+    """Shows a transcript and takes what is typed."""
+
+    def open(self) -> AbstractAsyncContextManager[None]:
+        """The screen is ours inside."""
+        ...
+
+    def typed(self) -> AsyncIterator[str]:
+        """What the user types, until they leave."""
+        ...
+
+    def show(self, transcript: Transcript) -> None:
+        """Go on with another transcript."""
+        ...
+
+    def refresh(self) -> None:
+        """Something that is shown has changed."""
+        ...
+
+
+class Talk:
+    """One chat of one user. `conv` is the conversation that is open."""
+
+    def __init__(self, client: Client, clock: Clock) -> None:
+        self.conv = ""
+        self.transcript = Transcript(client.user)
+        self._client = client
+        self._clock = clock
+        self._summaries: dict[str, Summary] = {}
+        self._listed: list[str] = []
+        self._unread: dict[str, int] = {}
+        self._held: list[Entry] | None = None
+        """Entries of a conversation that is being opened: they follow its history."""
+        self._oldest_seq = 0
+        self._away = False
+
+    async def run(self, screen: Screen, conv: str) -> None:
+        """Chat in `conv` until the user leaves. Raises what ends the client."""
+        self._screen = screen
+        async with screen.open():
+            tasks = {start(self._hear()), start(self._obey(conv))}
+            done, running = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        for task in done:
+            task.result()
+
+    def status(self) -> Row:
+        """How things stand, for the row below the line being typed."""
+        if self._away:
+            return [
+                (
+                    "class:status.bad",
+                    "○ reconnecting… what you write is kept and sent when the server is back",
+                )
+            ]
+        unread = [
+            (self._name(conv), count) for conv, count in self._unread.items() if count and conv != self.conv
+        ]
+        shown = ", ".join(f"{count} in {name}" for name, count in unread[:UNREAD_SHOWN_MAX])
+        more = f" and {len(unread) - UNREAD_SHOWN_MAX} more" if len(unread) > UNREAD_SHOWN_MAX else ""
+        row = [("class:status", f"● {self._name(self.conv)}  /help")]
+        return [*row, ("class:status.unread", f"  unread: {shown}{more}")] if shown else row
+
+    # What happens
+
+    async def _hear(self) -> None:
+        async for event in self._client.events():
+            await self._take(event)
+            self._screen.refresh()
+
+    async def _take(self, event: Event) -> None:
+        match event:
+            case EntryReceived(entry=entry):
+                await self._take_entry(entry)
+            case CursorsMoved(conv=conv, cursors=cursors) if conv == self.conv:
+                self.transcript.moved(cursors)
+            case SendFailed(conv=conv, client_id=client_id, reason=reason):
+                if not self.transcript.refused(client_id, reason):
+                    self._say(f"a message to {self._name(conv)} was refused: {reason}")
+            case Connected():
+                self._come_back()
+            case Disconnected(reason=reason):
+                self._go_away(reason)
+            case CatchUpFailed(conv=conv, reason=reason) if conv == self.conv:
+                self._say(f"what you missed cannot be read: {reason}")
+            case Reset() | ConversationReset():
+                self._say("what was here before may be gone from the server; /history shows what there is")
+            case _:
+                pass
+
+    async def _take_entry(self, entry: Entry) -> None:
+        if entry.conv == self.conv:
+            if self._held is not None:
+                self._held.append(entry)
+            else:
+                self._show(entry)
+            return
+        if entry.conv not in self._summaries:
+            await self._learn()
+        self._unread[entry.conv] = self._client.unread(entry.conv)
+
+    def _show(self, entry: Entry) -> None:
+        if self.transcript.entry(entry):
+            self._client.mark_read(self.conv, entry.seq)
+
+    def _go_away(self, reason: str) -> None:
+        if not self._away:
+            self._away = True
+            self._say(f"reconnecting… ({printable.line(reason)})")
+
+    def _come_back(self) -> None:
+        if self._away:
+            self._away = False
+            self._say("back")
+
+    # What is typed
+
+    async def _obey(self, conv: str) -> None:
+        await self._learn()
+        await self._open(conv)
+        async for typed in self._screen.typed():
+            match parse(typed):
+                case Message(text):
+                    await self._try(self._send(text))
+                case Mistake(text):
+                    self._say(text)
+                case Command("quit"):
+                    return
+                case Command(name, argument):
+                    await self._try(self._carry_out(name, argument))
+            self._screen.refresh()
+
+    async def _try(self, work: Awaitable[None]) -> None:
+        """What the server or the SDK refuses is told; the chat goes on."""
+        try:
+            await work
+        except ClientError as error:
+            self._say(str(error))
+
+    async def _send(self, text: str) -> None:
+        mentions = [user for user in self.transcript.others if _mentions(text, user)][:MENTIONS_MAX]
+        posted = self._client.post(self.conv, text, mentions=mentions)
+        self.transcript.typed(posted.client_id, text, self._clock.now_ms())
+        self._screen.refresh()
+        try:
+            await posted.stored
+        except ClientError as error:
+            self.transcript.refused(posted.client_id, str(error))
+
+    async def _carry_out(self, name: str, argument: str) -> None:
+        match name:
+            case "help":
+                self._say(*help_lines())
+            case "list":
+                await self._list()
+            case "open":
+                await self._go(argument)
+            case "history":
+                await self._show_history(argument)
+            case "who":
+                await self._show_members()
+
+    async def _list(self) -> None:
+        await self._learn()
+        self._listed = list(self._summaries)[:LISTED_MAX]
+        rows = [self._list_row(number, conv) for number, conv in enumerate(self._listed, 1)]
+        self._say(*columns(rows), "/open N goes to one of them")
+
+    def _list_row(self, number: int, conv: str) -> tuple[str, ...]:
+        summary = self._summaries[conv]
+        unread = self._unread.get(conv, 0)
+        last = said(summary.last) if summary.last is not None else ""
+        return (str(number), self._name(conv), f"{unread} unread" if unread else "", last)
+
+    async def _go(self, where: str) -> None:
+        conv = self._find(where)
+        if conv is None and where.startswith("@"):
+            conv = (await self._client.direct(where[1:])).conv
+        if conv is None:
+            self._say(
+                f"there is no conversation {where}; /list shows yours, /open @USER begins one with a user"
+            )
+            return
+        await self._learn()
+        await self._open(conv)
+
+    def _find(self, where: str) -> str | None:
+        if where.isdecimal() and 1 <= int(where) <= len(self._listed):
+            return self._listed[int(where) - 1]
+        names = {where, f"@{where}"}
+        return next((conv for conv in self._summaries if conv == where or self._name(conv) in names), None)
+
+    async def _open(self, conv: str) -> None:
+        """Go to a conversation: its members, its last entries, then what came meanwhile."""
+        self.conv, self._held = conv, []
+        self.transcript = Transcript(self._client.user, await self._cursors(conv))
+        recent = [entry async for entry in self._client.history(conv, limit=HISTORY_ENTRIES)]
+        self._oldest_seq = recent[-1].seq if recent else 0
+        held, self._held = self._held, None
+        self._screen.show(self.transcript)
+        for entry in (*reversed(recent), *held):
+            self._show(entry)
+        self._unread.pop(conv, None)
+        self._screen.refresh()
+
+    async def _cursors(self, conv: str) -> list[MemberCursor]:
+        """How far the members are, where that is told."""
+        summary = self._summaries.get(conv)
+        if not conv.startswith(DIRECT_PREFIX) and (summary is None or summary.members > MARKED_MEMBERS_MAX):
+            return []
+        return [
+            MemberCursor(member.user, member.read_seq, member.delivered_seq)
+            async for member in self._client.conversation(conv).members()
+            if member.user != self._client.user
+        ]
+
+    async def _show_history(self, argument: str) -> None:
+        count = int(argument) if argument.isdecimal() else HISTORY_ENTRIES
+        if self._oldest_seq <= 1:
+            self._say("there is nothing before this")
+            return
+        older = self._client.history(
+            self.conv, before=self._oldest_seq, limit=min(count, HISTORY_ENTRIES_MAX)
+        )
+        entries = [entry async for entry in older]
+        self._oldest_seq = entries[-1].seq if entries else 0
+        self.transcript.insert(reversed(entries))
+
+    async def _show_members(self) -> None:
+        rows = []
+        async for member in self._client.conversation(self.conv).members():
+            behind = self.transcript.last_seq - member.read_seq
+            you = member.user == self._client.user
+            read = "you" if you else "has read everything" if behind <= 0 else f"{behind} behind"
+            rows.append((member.user, member.role.value, read))
+        self._say(*columns(rows))
+
+    # What is known
+
+    async def _learn(self) -> None:
+        """Ask for the list of conversations: names, and what is unread."""
+        self._summaries = {summary.conv: summary async for summary in self._client.conversations()}
+        self._unread = {conv: summary.unread for conv, summary in self._summaries.items()}
+
+    def _name(self, conv: str) -> str:
+        summary = self._summaries.get(conv)
+        return name_of(summary) if summary is not None else printable.line(conv)
+
+    def _say(self, *texts: str) -> None:
+        self.transcript.remark(*map(printable.line, texts))
+
+
+def _mentions(text: str, user: str) -> bool:
+    return re.search(rf"(?<!\S)@{re.escape(user)}(?!\w)", text) is not None

@@ -1,0 +1,63 @@
+"""From the errors that the rooms below raise to what a person is told, and to an exit code."""
+
+from posthouse.app.config import ConfigError
+from posthouse.app.secrets import SecretsError
+from posthouse.auth.keys import InvalidKey
+from posthouse.cli.failure import Exit, Failure
+from posthouse.client.errors import (
+    ClientError,
+    InvalidArgument,
+    NotConnected,
+    Refused,
+    RequestFailed,
+    StoreInUse,
+    TokenRefused,
+)
+from posthouse.model.errors import ModelError
+from posthouse.protocol.codes import Code
+
+_TODO_OF_CODE = {
+    Code.NOT_MEMBER: "`posthouse conversations` lists the ones you are a member of.",
+    Code.NOT_FOUND: "`posthouse conversations` lists the ones you are a member of.",
+    Code.UNAUTHORIZED: "Get a new token with `posthouse token`, or leave --token out.",
+}
+
+
+def failure_of(error: Exception) -> Failure | None:
+    """What to say of an error, or None for one that nobody foresaw: a fault of ours, to be shown as it is."""
+    if isinstance(error, ClientError):
+        return _of_client(error)
+    if isinstance(error, ModelError):
+        return Failure(_sentence(str(error)), exit_code=Exit.USAGE)
+    if isinstance(error, ConfigError | SecretsError | InvalidKey):
+        return Failure(_sentence(str(error)))
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return Failure(f"{where}{error.strerror}.")
+    return None
+
+
+def _of_client(error: ClientError) -> Failure:
+    text = _sentence(str(error))
+    match error:
+        case InvalidArgument():
+            return Failure(text, exit_code=Exit.USAGE)
+        case NotConnected() | RequestFailed():
+            return Failure(text, exit_code=Exit.UNREACHABLE)
+        case TokenRefused():
+            todo = "Is it of another server, or too old? Make one with `posthouse token`, in this server's folder."
+            return Failure(text, todo, Exit.UNAUTHORIZED)
+        case Refused():
+            exit_code = Exit.UNAUTHORIZED if error.code == Code.UNAUTHORIZED else Exit.FAILED
+            return Failure(text, _TODO_OF_CODE.get(Code(error.code), ""), exit_code)
+        case StoreInUse():
+            return Failure(text, "End the other one first.")
+        case _:
+            return Failure(text)
+
+
+def _sentence(text: str) -> str:
+    """A message, ended as a sentence, and begun as one unless it begins with something's name."""
+    first = text.split(" ", maxsplit=1)[0]
+    text = text[:1].upper() + text[1:] if first.isalpha() else text
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -1,0 +1,192 @@
+"""How a command reaches a server as a user: address, user, token, and where this installation keeps its outbox.
+
+Next to the data folder of a server nothing needs to be given but the user: the address stands there, and a token is
+made with its keys.
+"""
+
+import functools
+import os
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import click
+
+from posthouse.cli.failure import Exit, Failure
+
+if TYPE_CHECKING:
+    from posthouse.client import Client
+    from posthouse.client.shell import TokenSource
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+ADDRESS_FILE = "address"
+"""In the data folder: where the server that keeps its data there listens."""
+DEFAULT_ADDRESS = "http://127.0.0.1:8080"
+CONNECT_TIMEOUT_S = 5.0
+SLUG_CHARS_MAX = 40
+
+
+class Asked(NamedTuple):
+    """What the command line and the environment say; empty where they say nothing."""
+
+    address: str
+    user: str
+    token: str
+    app: str
+    data: str | None
+    config_file: str | None
+
+
+class Reach(NamedTuple):
+    """A server and who we are there. `outbox` is the path that files of this user begin with."""
+
+    address: str
+    user: str
+    token: "TokenSource"
+    outbox: Path
+
+    @asynccontextmanager
+    async def client(self, **options: Any) -> AsyncIterator["Client"]:
+        """A connected client. Raises `Failure` when nobody listens, `NotConnected` when no session comes about."""
+        from posthouse.client import Client
+
+        await self.probe()
+        client = Client(
+            self.address, token=self.token, user=self.user, connect_timeout_s=CONNECT_TIMEOUT_S, **options
+        )
+        async with client:
+            yield client
+
+    async def probe(self) -> None:
+        """Raise `Failure` at once when nobody listens, where a client would go on trying."""
+        import asyncio
+
+        from posthouse.client.endpoints import parse_address
+
+        host, port, tls = _place(parse_address(self.address).api)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                _, writer = await asyncio.open_connection(host, port)
+        except (OSError, TimeoutError):
+            raise Failure(
+                f"Nothing answers at {self.address}.",
+                "Start it with `posthouse up`, or give --address.",
+                Exit.UNREACHABLE,
+            ) from None
+        writer.transport.abort() if tls else writer.close()
+
+
+def reaching(command: F) -> F:
+    """Give a command the options that say which server and who; it gets them as `reach`."""
+
+    @functools.wraps(command)
+    def resolved(
+        address: str,
+        user: str,
+        token: str,
+        app: str,
+        data: str | None,
+        config_file: str | None,
+        **others: Any,
+    ) -> Any:
+        return command(reach=resolve(Asked(address, user, token, app, data, config_file)), **others)
+
+    decorated: Any = resolved
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]  # click's decorators keep what they are given
+
+
+_OPTIONS = (
+    click.option("--as", "user", default="", envvar="POSTHOUSE_USER", show_envvar=True, help="Who you are."),
+    click.option(
+        "--address",
+        default="",
+        envvar="POSTHOUSE_ADDRESS",
+        show_envvar=True,
+        help="The server.  [default: the one of the data folder, else http://127.0.0.1:8080]",
+    ),
+    click.option(
+        "--token",
+        default="",
+        envvar="POSTHOUSE_TOKEN",
+        show_envvar=True,
+        help="Your access token.  [default: one made with the data folder's keys]",
+    ),
+    click.option("--app", default="", help="The app, where there are several."),
+    click.option("--data", type=click.Path(file_okay=False), help="The server's data folder, if it is here."),
+    click.option(
+        "--config", "config_file", type=click.Path(dir_okay=False), help="The server's configuration file."
+    ),
+)
+
+
+def resolve(asked: Asked) -> Reach:
+    """Complete what was asked. Raises `Failure` when it does not say who we are, or nothing here can prove it."""
+    from posthouse.cli.issuing import node_config
+
+    config = node_config(asked.data, asked.config_file)
+    folder = Path(config.data.folder)
+    address = asked.address or _address_in(folder) or DEFAULT_ADDRESS
+    if asked.token:
+        user = _user_of(asked.token)
+        if asked.user not in ("", user):
+            raise Failure(f"The token is {user!r}'s, not {asked.user!r}'s.", "Leave --as out.", Exit.USAGE)
+        return Reach(address, user, asked.token, state_folder() / _slug(user, f"{address} {asked.app}"))
+    if not asked.user:
+        raise Failure("It is not said who you are.", "Give --as USER, or --token.", Exit.USAGE)
+    return Reach(
+        address, asked.user, _token_source(config, asked), folder / "chat" / _slug(asked.user, asked.app)
+    )
+
+
+def state_folder() -> Path:
+    """Where this user's programs keep what should outlive them, beside a server elsewhere."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "posthouse"
+
+
+def _token_source(config: Any, asked: Asked) -> "TokenSource":
+    """A fresh token whenever one is needed."""
+    from posthouse.cli.issuing import Issuer
+    from posthouse.kit.clock import SystemClock
+
+    issuer, clock = Issuer(config, asked.app), SystemClock()
+    ttl_s = config.auth.token_ttl_s
+    issuer.issue(asked.user, 0, ttl_s)  # an impossible user is refused here, not by a failing source later
+    return lambda: issuer.issue(asked.user, clock.now_ms() // 1000, ttl_s).token
+
+
+def _user_of(token: str) -> str:
+    from posthouse.client.token import read_claims
+
+    user = read_claims(token).sub
+    if not user:
+        raise Failure(
+            "What was given as the token is none.", "Make one with `posthouse token`.", Exit.UNAUTHORIZED
+        )
+    return user
+
+
+def _address_in(folder: Path) -> str:
+    try:
+        return (folder / ADDRESS_FILE).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _place(api: str) -> tuple[str, int, bool]:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(api)
+    tls = parts.scheme == "https"
+    return parts.hostname or "", parts.port or (443 if tls else 80), tls
+
+
+def _slug(user: str, where: str) -> str:
+    """A file name for a user: readable, and different for different users."""
+    digest = blake2b(f"{where} {user}".encode(errors="replace"), digest_size=4).hexdigest()
+    return f"{re.sub(r'[^A-Za-z0-9]+', '-', user)[:SLUG_CHARS_MAX].strip('-')}-{digest}"
