@@ -5,6 +5,7 @@ checked, stored, limited or kept in order. Runs in a worker of its own.
 """
 
 import asyncio
+from typing import cast
 
 import msgspec
 
@@ -92,8 +93,7 @@ class _Bare(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
 
     def data_received(self, data: bytes) -> None:
         if self._reader is not None:
