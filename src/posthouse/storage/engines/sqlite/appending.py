@@ -9,33 +9,15 @@ from collections.abc import Callable, Sequence
 import apsw
 import msgspec
 
-from posthouse.model.conversation import History, Kind, Role
 from posthouse.protocol.codes import Code
 from posthouse.storage.append import needs, plan
 from posthouse.storage.base import Append, Outcome, Refused, StorageError, StorageFull
 from posthouse.storage.engines.sqlite.bulk import Bulk
 from posthouse.storage.engines.sqlite.errors import OF_ONE_ROW, mapped
+from posthouse.storage.engines.sqlite.loading import load
 from posthouse.storage.engines.sqlite.transaction import roll_back
-from posthouse.storage.rows import EntryRow, LogRow, MemberRow, Needs, Plan, Sent, State
+from posthouse.storage.rows import EntryRow, LogRow, Plan
 
-_LOGS = Bulk(
-    """WITH wanted (app, conv) AS (:rows)
-    SELECT app, conv, shard, kind, history, head, ordinal, active_ms, members, created_ms, origin
-    FROM wanted CROSS JOIN log USING (app, conv)""",
-    2,
-)
-_SENT = Bulk(
-    """WITH wanted (app, conv, sender, device, client_id) AS (:rows)
-    SELECT app, conv, sender, device, client_id, seq, at_ms, ordinal, digest
-    FROM wanted CROSS JOIN entry USING (app, conv, sender, device, client_id)""",
-    5,
-)
-_MEMBERS = Bulk(
-    """WITH wanted (app, conv, user) AS (:rows)
-    SELECT app, conv, user, role, from_seq, from_ordinal
-    FROM wanted CROSS JOIN member USING (app, conv, user) WHERE until_seq IS NULL""",
-    3,
-)
 _ENTRIES = Bulk(
     """INSERT OR ROLLBACK INTO entry (app, conv, seq, shard, kind, sender, device, client_id, digest, at_ms, ordinal,
     body, reply_to, mentions) :rows""",
@@ -102,7 +84,7 @@ def _transact(
 ) -> list[Outcome]:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        planned = plan(batch, _load(connection, needs(batch)), now_ms, shards)
+        planned = plan(batch, load(connection, needs(batch)), now_ms, shards)
         if planned.entries:
             _write(connection, planned)
             _commit(connection, planned.entries[-1])
@@ -123,31 +105,6 @@ def _commit(connection: apsw.Connection, newest: EntryRow) -> None:
         key = (newest.app, newest.conv, newest.seq, newest.digest)
         if not connection.execute(_IS_THERE, key).fetchall():
             raise
-
-
-def _load(connection: apsw.Connection, wanted: Needs) -> State:
-    logs = {}
-    for app, conv, shard, kind, history, *numbers, origin in _LOGS.run(connection, wanted.logs):
-        head, ordinal, active_ms, members, created_ms = numbers
-        logs[app, conv] = LogRow(
-            app=app,
-            conv=conv,
-            shard=shard,
-            kind=Kind(kind),
-            history=History(history),
-            head=head,
-            ordinal=ordinal,
-            active_ms=active_ms,
-            members=members,
-            created_ms=created_ms,
-            origin=origin,
-        )
-    sent = {tuple(row[:5]): Sent(*row[5:]) for row in _SENT.run(connection, wanted.sends)}
-    members = {
-        (app, conv, user): MemberRow(app, conv, user, Role(role), from_seq, from_ordinal)
-        for app, conv, user, role, from_seq, from_ordinal in _MEMBERS.run(connection, wanted.members)
-    }
-    return State(logs, sent, members)
 
 
 def _write(connection: apsw.Connection, planned: Plan) -> None:

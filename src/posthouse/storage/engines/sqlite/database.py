@@ -34,6 +34,7 @@ from posthouse.storage.base import (
 )
 from posthouse.storage.engines.sqlite import cursors, directory, feed, lists, reading
 from posthouse.storage.engines.sqlite.appending import append, refusals
+from posthouse.storage.engines.sqlite.checkpoints import Checkpoints
 from posthouse.storage.engines.sqlite.connection import open_reader, open_writer
 from posthouse.storage.engines.sqlite.schema import check_current, load_facts, migrate, write_probe
 from posthouse.storage.engines.sqlite.threads import Threads
@@ -52,8 +53,12 @@ class SqliteDatabase:
 
     def __init__(self, path: Path, clock: Clock, *, vfs: str | None = None) -> None:
         self._clock = clock
-        self._writer = Threads("writer", partial(open_writer, str(path), vfs), 1, WRITES_WAITING_MAX)
-        self._readers = Threads("reader", partial(open_reader, str(path), vfs), READERS, READS_WAITING_MAX)
+        self._file = (str(path), vfs)
+        self._checkpoints = Checkpoints(partial(open_writer, *self._file))
+        self._writer = Threads(
+            "writer", self._open_writer, 1, WRITES_WAITING_MAX, self._checkpoints.after_work
+        )
+        self._readers = Threads("reader", partial(open_reader, *self._file), READERS, READS_WAITING_MAX)
         self._shards = SHARDS
         self._epoch = ""
         self._damage = ""
@@ -74,6 +79,7 @@ class SqliteDatabase:
 
     async def close(self) -> None:
         await self._readers.close()
+        self._checkpoints.close()
         await self._writer.close()
 
     async def probe(self) -> Condition:
@@ -86,7 +92,7 @@ class SqliteDatabase:
             await self._write(lambda connection: write_probe(connection, now_ms))
         except StorageError as error:
             return Condition(True, False, str(error))
-        return Condition(True, True)
+        return Condition(True, True, self._checkpoints.error)
 
     # Log ------------------------------------------------------------------------------------------------------
 
@@ -164,6 +170,11 @@ class SqliteDatabase:
         return await self._read(lambda connection: directory.blocked(connection, app))
 
     # ----------------------------------------------------------------------------------------------------------
+
+    def _open_writer(self) -> apsw.Connection:
+        connection = open_writer(*self._file)
+        self._checkpoints.watch(connection)
+        return connection
 
     def _append(self, connection: apsw.Connection, batch: Sequence[Append]) -> list[Outcome]:
         return append(connection, batch, self._clock.now_ms(), self._shards, self._note)

@@ -16,6 +16,7 @@ from posthouse.protocol.frames import Summary
 from posthouse.storage.base import Inbox, Summaries
 from posthouse.storage.engines.sqlite.reading import ENTRY_COLUMNS, entry_of
 from posthouse.storage.engines.sqlite.transaction import viewing
+from posthouse.storage.marks import Mark, mark_of, text_of
 
 _INBOXES = """SELECT user, conv FROM inbox
     WHERE app = ?1 AND user IN (SELECT value FROM json_each(?2)) AND joined_seq > left_seq"""
@@ -46,9 +47,6 @@ _MENTIONS = """SELECT mention.conv, count(*) FROM json_each(?2) AS pair
     GROUP BY mention.conv"""
 _PEERS = """SELECT conv, user FROM json_each(?2) AS wanted
     CROSS JOIN member ON app = ?1 AND conv = wanted.value AND user <> ?3"""
-
-NEWEST = (2**63 - 1, "")
-"""Before everything in a list: where its first page begins."""
 
 
 class Listed(NamedTuple):
@@ -122,11 +120,11 @@ def summaries(connection: apsw.Connection, app: str, user: str, page: str, limit
     """As `Log.summaries` says."""
     with viewing(connection):
         convs = [conv for (conv,) in connection.execute(_INBOX, (app, user))]
-        wanted = (app, _json(convs), user, *_mark_of(page), limit + 1)
+        wanted = (app, _json(convs), user, *mark_of(page), limit + 1)
         listed = [Listed(*row) for row in connection.execute(_LISTED, wanted)]
         more, listed = len(listed) > limit, listed[:limit]
         items = _complete(connection, app, user, listed)
-    return Summaries(tuple(items), f"{listed[-1].active_ms}:{listed[-1].conv}" if more else "")
+    return Summaries(tuple(items), text_of(Mark(listed[-1].active_ms, listed[-1].conv)) if more else "")
 
 
 def _complete(connection: apsw.Connection, app: str, user: str, listed: Sequence[Listed]) -> list[Summary]:
@@ -141,12 +139,6 @@ def _complete(connection: apsw.Connection, app: str, user: str, listed: Sequence
         each.summary(entries.get(each.conv), mentions.get(each.conv, 0), peers.get(each.conv, ""))
         for each in listed
     ]
-
-
-def _mark_of(page: str) -> tuple[int, str]:
-    """The place in the list that a page begins after; a mark that is none stands for the beginning."""
-    active_ms, colon, conv = page.partition(":")
-    return (int(active_ms), conv) if colon and active_ms.isdecimal() else NEWEST
 
 
 def _json(value: object) -> str:

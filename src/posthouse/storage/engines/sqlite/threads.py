@@ -20,11 +20,20 @@ Open = Callable[[], apsw.Connection]
 class Threads:
     """`size` threads, each of which opens a connection when it first needs one.
 
-    At most `waiting_max` pieces of work wait; more are refused with `StorageUnavailable` and counted.
+    `after_work` is called with the connection when its work is done. At most `waiting_max` pieces of work wait; more
+    are refused with `StorageUnavailable` and counted.
     """
 
-    def __init__(self, name: str, open_connection: Open, size: int, waiting_max: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        open_connection: Open,
+        size: int,
+        waiting_max: int,
+        after_work: Callable[[apsw.Connection], None] | None = None,
+    ) -> None:
         self._open = open_connection
+        self._after_work = after_work
         self._pool = ThreadPoolExecutor(size, thread_name_prefix=f"sqlite-{name}")
         self._idle: list[apsw.Connection] = []
         self._waiting = 0
@@ -52,6 +61,8 @@ class Threads:
             try:
                 return work(connection)
             finally:
+                if self._after_work is not None:
+                    self._after_work(connection)
                 self._idle.append(connection)
 
     def _take(self) -> apsw.Connection:

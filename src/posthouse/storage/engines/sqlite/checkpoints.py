@@ -1,0 +1,68 @@
+"""Copies the write-ahead log back into the database beside the writer, so that no commit waits for it.
+
+A commit only counts pages. From `PAGES_TO_START` on a thread of its own copies; while the writer goes on writing the
+log never ends there, so from `PAGES_MAX` on the writer itself copies the little that is left, between two commits.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import apsw
+
+PAGES_TO_START = 1_000
+PAGES_MAX = 8_000
+"""32 MiB of write-ahead log, and what is written during one run of the thread."""
+
+
+class Checkpoints:
+    """Owns the thread and its connection. `error` says in words why the last checkpoint failed, if it did."""
+
+    def __init__(self, open_connection: Callable[[], apsw.Connection]) -> None:
+        self._open = open_connection
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="sqlite-checkpoint")
+        self._connection: apsw.Connection | None = None
+        self._pages = 0
+        self._running = False
+        self.error = ""
+
+    def watch(self, writer: apsw.Connection) -> None:
+        """Take over from SQLite's own checkpoints on the connection that writes."""
+        writer.set_wal_hook(self._count)
+
+    def after_work(self, writer: apsw.Connection) -> None:
+        """Called in the writer thread, after a commit has been made and before the next begins."""
+        if self._running or self._pages < PAGES_TO_START:
+            return
+        if self._pages >= PAGES_MAX:
+            self._copy(writer)
+        else:
+            self._running = True
+            self._pool.submit(self._copy_beside)
+
+    def close(self) -> None:
+        """Finish what is running. SQLite copies the rest when the last connection closes."""
+        self._pool.shutdown()
+        if self._connection is not None:
+            self._connection.close()
+
+    def _count(self, writer: apsw.Connection, name: str, pages: int) -> int:
+        self._pages = pages
+        return apsw.SQLITE_OK
+
+    def _copy_beside(self) -> None:
+        try:
+            if self._connection is None:
+                self._connection = self._open()
+            self._copy(self._connection)
+        except apsw.Error as error:
+            self.error = str(error)
+        finally:
+            self._running = False
+
+    def _copy(self, connection: apsw.Connection) -> None:
+        """What was committed is safe in the log: a failure is no commit's failure, but it is told."""
+        try:
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self.error = ""
+        except apsw.Error as error:
+            self.error = str(error)
