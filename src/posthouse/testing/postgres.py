@@ -284,7 +284,7 @@ class LocalPostgres:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return False
-        return len(lines) >= 8 and int(lines[0]) == pid and lines[7].strip() == "ready"
+        return len(lines) >= 8 and int(lines[0]) == pid and lines[7].strip() in ("ready", "standby")
 
     def _end(self, how: signal.Signals) -> None:
         server, self._server = self._server, None

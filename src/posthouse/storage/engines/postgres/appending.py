@@ -20,25 +20,32 @@ from posthouse.storage.rows import EntryRow, InboxRow, LogKey, LogRow, MemberRow
 KEY_SEPARATOR = "\x1f"
 """Between the parts of a send's key in the index `entry_send`; only `client_id`, the last part, may contain it."""
 
+# `LATERAL (… LIMIT 1)` here and elsewhere is one look into an index for each key, in the keys' order, whatever the
+# planner believes of the tables: before it has gathered statistics it would rather read them whole.
 _LOCK = """
-SELECT log.app, log.conv, shard, kind, history, head, ordinal, active_ms, members, created_ms, origin
-FROM unnest($1::text[], $2::text[]) AS wanted (app, conv)
-JOIN log ON log.app = wanted.app AND log.conv = wanted.conv
-ORDER BY log.app, log.conv
-FOR UPDATE OF log
+SELECT found.* FROM unnest($1::text[], $2::text[]) AS wanted (app, conv)
+CROSS JOIN LATERAL (
+    SELECT app, conv, shard, kind, history, head, ordinal, active_ms, members, created_ms, origin
+    FROM log WHERE log.app = wanted.app AND log.conv = wanted.conv LIMIT 1 FOR UPDATE
+) AS found
 """
 
 # One round trip for three questions; the first column says which one a row answers, the second which key.
 _SENT, _MEMBER, _NOW = 0, 1, 2
 _LOAD = f"""
-SELECT {_SENT}, wanted.at, seq AS a, at_ms AS b, entry.ordinal AS c, digest, NULL AS role
-FROM unnest($1::text[]) WITH ORDINALITY AS wanted (key, at)
-JOIN entry ON app || chr(31) || conv || chr(31) || sender || chr(31) || device || chr(31) || client_id = wanted.key
+SELECT {_SENT}, at, found.*, NULL AS role FROM unnest($1::text[]) WITH ORDINALITY AS wanted (key, at)
+CROSS JOIN LATERAL (
+    SELECT seq, at_ms, ordinal, digest FROM entry
+    WHERE app || chr(31) || conv || chr(31) || sender || chr(31) || device || chr(31) || client_id = wanted.key LIMIT 1
+) AS found
 UNION ALL
-SELECT {_MEMBER}, wanted.at, from_seq, from_ordinal, NULL, NULL, role
+SELECT {_MEMBER}, at, from_seq, from_ordinal, NULL, NULL, role
 FROM unnest($2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS wanted (app, conv, user_id, at)
-JOIN member ON member.app = wanted.app AND member.conv = wanted.conv AND member.user_id = wanted.user_id
-    AND until_seq IS NULL
+CROSS JOIN LATERAL (
+    SELECT from_seq, from_ordinal, role FROM member
+    WHERE member.app = wanted.app AND member.conv = wanted.conv AND member.user_id = wanted.user_id
+        AND until_seq IS NULL LIMIT 1
+) AS found
 UNION ALL
 SELECT {_NOW}, 0, (extract(epoch FROM clock_timestamp()) * 1000)::bigint, NULL, NULL, NULL, NULL
 """

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 
 from posthouse.model.conversation import MEMBERS_MAX
+from posthouse.model.ids import INTEGER_MAX
 from posthouse.protocol.frames import MemberCursor
 from posthouse.storage.base import CursorUpdate
 from posthouse.storage.engines.postgres.connection import Connection
+from posthouse.storage.engines.postgres.keys import possible, possible_only
 from posthouse.storage.engines.postgres.session import make_synchronous
 
 # Only of current members, never past the head, never back; what is read has been delivered. Rows are locked in
@@ -20,9 +22,11 @@ SELECT said.app, said.conv, said.user_id, least(read_seq, head),
     least(greatest(read_seq, delivered_seq), head)
 FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])
     AS said (app, conv, user_id, read_seq, delivered_seq)
-JOIN log ON log.app = said.app AND log.conv = said.conv
-JOIN member ON member.app = said.app AND member.conv = said.conv AND member.user_id = said.user_id
-    AND until_seq IS NULL
+CROSS JOIN LATERAL (SELECT head FROM log WHERE log.app = said.app AND log.conv = said.conv LIMIT 1) AS log
+CROSS JOIN LATERAL (
+    SELECT FROM member WHERE member.app = said.app AND member.conv = said.conv AND member.user_id = said.user_id
+        AND until_seq IS NULL LIMIT 1
+) AS is_member
 ORDER BY said.app, said.conv, said.user_id
 ON CONFLICT (app, conv, user_id) DO UPDATE SET read_seq = greatest(old.read_seq, excluded.read_seq),
     read_ordinal = greatest(old.read_ordinal, excluded.read_ordinal),
@@ -42,18 +46,21 @@ async def advance(connection: Connection, updates: Sequence[CursorUpdate]) -> No
     """As `Log.advance` says, inside a transaction."""
     furthest: dict[tuple[str, str, str], tuple[int, int]] = {}
     for app, user, cursor in updates:
-        read, delivered = furthest.get((app, cursor.conv, user), (0, 0))
-        furthest[app, cursor.conv, user] = max(read, cursor.read), max(delivered, cursor.delivered)
-    rows = [(*key, *seqs) for key, seqs in sorted(furthest.items())]
-    status = await connection.execute(_ADVANCE, *zip(*rows, strict=True))
-    if status == "INSERT 0 0":
+        key = (app, cursor.conv, user)
+        if all(map(possible, key)):
+            read, delivered = furthest.get(key, (0, 0))
+            furthest[key] = max(read, cursor.read), max(delivered, cursor.delivered)
+    rows = [(*key, *(min(seq, INTEGER_MAX) for seq in seqs)) for key, seqs in sorted(furthest.items())]
+    if rows and await connection.execute(_ADVANCE, *zip(*rows, strict=True)) == "INSERT 0 0":
         await make_synchronous(connection)
 
 
 async def cursors(connection: Connection, app: str, conv: str, users: Sequence[str]) -> list[MemberCursor]:
     """As `Log.cursors` says."""
+    if not possible(conv):
+        return []
     if users:
-        rows = await connection.fetch(_OF_SOME, app, conv, users)
+        rows = await connection.fetch(_OF_SOME, app, conv, possible_only(users))
     else:
         rows = await connection.fetch(_OF_ALL, app, conv)
     return [MemberCursor(*row) for row in rows]

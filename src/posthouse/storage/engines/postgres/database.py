@@ -33,7 +33,7 @@ from posthouse.storage.base import (
 from posthouse.storage.engines.postgres import cursors, directory, feed, lists, reading
 from posthouse.storage.engines.postgres.appending import append
 from posthouse.storage.engines.postgres.connection import Connection
-from posthouse.storage.engines.postgres.errors import Collided, Unstorable
+from posthouse.storage.engines.postgres.errors import Collided, Lost, Unstorable
 from posthouse.storage.engines.postgres.probing import Backend, live_backends, write_probe
 from posthouse.storage.engines.postgres.schema import load_facts, migrate
 from posthouse.storage.engines.postgres.session import (
@@ -75,9 +75,9 @@ class PostgresDatabase:
         reader = partial(self._connect, READER_SETTINGS, limits.read_timeout_s)
         writer = partial(self._connect, WRITER_SETTINGS, None)
         self._readers = Sessions(reader, self._where, sessions_max=limits.readers_max, wait_timeout_s=wait_s)
-        writers = Sessions(writer, self._where, sessions_max=limits.writers_max, wait_timeout_s=wait_s)
+        self._writers = Sessions(writer, self._where, sessions_max=limits.writers_max, wait_timeout_s=wait_s)
         probers = Sessions(writer, self._where, sessions_max=1, wait_timeout_s=limits.probe_timeout_s)
-        self._writer = Writer(writers, clock, self._where, limits.write_timeout_s)
+        self._writer = Writer(self._writers, clock, self._where, limits.write_timeout_s)
         self._prober = Writer(probers, clock, self._where, limits.probe_timeout_s)
 
     @property
@@ -112,6 +112,17 @@ class PostgresDatabase:
         except StorageError as error:
             return Condition(True, False, str(error))
         return Condition(True, True)
+
+    def statistics(self) -> dict[str, int]:
+        """Counts since the start: connections made, callers refused because all were busy, transactions done again,
+        and those of them whose outcome was in doubt."""
+        pools = (self._readers, self._writers)
+        return {
+            "connects": sum(pool.connects for pool in pools),
+            "refused_busy": sum(pool.refused for pool in pools),
+            "retried": self._writer.retried,
+            "doubted": self._writer.doubted,
+        }
 
     # Log ----------------------------------------------------------------------------------------------------------
 
@@ -216,6 +227,12 @@ class PostgresDatabase:
         return session
 
     async def _read(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        try:
+            return await self._read_once(work)
+        except Lost:  # perhaps an idle connection to a server that has been restarted since
+            return await self._read_once(work)
+
+    async def _read_once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         async with self._readers.use() as session:
             return await work(session.connection)
 

@@ -7,6 +7,7 @@ import msgspec
 from posthouse.model.ids import account_id, shard_of
 from posthouse.storage.base import User
 from posthouse.storage.engines.postgres.connection import Connection
+from posthouse.storage.engines.postgres.keys import possible_only
 
 _PUT = """
 INSERT INTO user_record (app, user_id, shard, name, avatar, properties, blocked, updated_ms)
@@ -41,7 +42,9 @@ async def users(connection: Connection, app: str, wanted: Sequence[str]) -> list
             blocked=blocked,
             updated_ms=updated_ms,
         )
-        for user, name, avatar, properties, blocked, updated_ms in await connection.fetch(_USERS, app, wanted)
+        for user, name, avatar, properties, blocked, updated_ms in await connection.fetch(
+            _USERS, app, possible_only(wanted)
+        )
     ]
 
 

@@ -15,7 +15,7 @@ VENDOR = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientE
 
 
 class Lost(StorageUnavailable):
-    """The connection ended before COMMIT was asked for: nothing was done, and a new connection may fare better."""
+    """The connection ended, though not during COMMIT: nothing was done, and a new connection may fare better."""
 
 
 class Collided(StorageUnavailable):
@@ -33,7 +33,7 @@ class Unstorable(StorageError):
 def mapped(error: Exception, where: str) -> StorageError:
     """The port's error for a vendor's; `where` names the database for the message."""
     if isinstance(error, TimeoutError):
-        return Lost(f"PostgreSQL at {where} did not answer in time")
+        return StorageUnavailable(f"PostgreSQL at {where} did not answer in time")
     if not isinstance(error, asyncpg.PostgresError):
         return Lost(f"PostgreSQL at {where} cannot be reached: {_text(error)}")
     reason = f"PostgreSQL at {where}: {error} (SQLSTATE {error.sqlstate})"

@@ -11,46 +11,56 @@ from posthouse.model.ids import account_id
 from posthouse.protocol.frames import Summary
 from posthouse.storage.base import Inbox, Summaries
 from posthouse.storage.engines.postgres.connection import Connection
+from posthouse.storage.engines.postgres.keys import possible, possible_only
 from posthouse.storage.engines.postgres.reading import ENTRY_COLUMNS, entry_of
 
 _INBOXES = """
 SELECT coalesce((SELECT head FROM log WHERE app = $1 AND conv = wanted.log), 0),
     ARRAY(
-        SELECT member.conv FROM inbox
-        JOIN member ON member.app = $1 AND member.conv = inbox.conv AND member.user_id = wanted.user_id
-            AND until_seq IS NULL
+        SELECT inbox.conv FROM inbox CROSS JOIN LATERAL (
+            SELECT FROM member WHERE member.app = $1 AND member.conv = inbox.conv
+                AND member.user_id = wanted.user_id AND until_seq IS NULL LIMIT 1
+        ) AS still_member
         WHERE inbox.app = $1 AND inbox.user_id = wanted.user_id AND joined_seq > left_seq
     )
 FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS wanted (user_id, log, at)
 ORDER BY at
 """
-_HEADS = "SELECT conv, head FROM unnest($2::text[]) AS wanted (conv) JOIN log USING (conv) WHERE app = $1"
+_HEADS = """
+SELECT found.* FROM unnest($2::text[]) AS wanted (conv)
+CROSS JOIN LATERAL (SELECT conv, head FROM log WHERE log.app = $1 AND log.conv = wanted.conv LIMIT 1) AS found
+"""
 
 # The newest interval decides: a member of today, or someone who left and still sees what was before. The page is cut
 # out first; last entries, mentions and peers are looked up for its rows only. Mentions count beyond the floor.
 _LISTED = f"""
 WITH listed AS MATERIALIZED (
-    SELECT log.conv, log.kind, log.title, log.ordinal, log.first_seq, log.members, newest.role, newest.from_seq,
-        newest.from_ordinal, newest.until_seq IS NOT NULL AS has_left, coalesce(newest.until_seq, log.head) AS head,
-        coalesce(read_seq, 0) AS read_seq, coalesce(read_ordinal, 0) AS read_ordinal,
-        coalesce(delivered_seq, 0) AS delivered_seq, activity.at_ms AS active_ms
+    SELECT log.*, newest.role, newest.from_seq, newest.from_ordinal, newest.until_seq IS NOT NULL AS has_left,
+        coalesce(newest.until_seq, log.log_head) AS head, coalesce(read_seq, 0) AS read_seq,
+        coalesce(read_ordinal, 0) AS read_ordinal, coalesce(delivered_seq, 0) AS delivered_seq, activity.at_ms
     FROM inbox
-    JOIN log ON log.app = inbox.app AND log.conv = inbox.conv
-    JOIN LATERAL (
+    CROSS JOIN LATERAL (
+        SELECT conv, kind, title, head AS log_head, ordinal, first_seq, members, active_ms
+        FROM log WHERE log.app = inbox.app AND log.conv = inbox.conv LIMIT 1
+    ) AS log
+    CROSS JOIN LATERAL (
         SELECT * FROM member WHERE member.app = inbox.app AND member.conv = inbox.conv AND member.user_id = $2
         ORDER BY from_seq DESC LIMIT 1
-    ) AS newest ON true
-    JOIN LATERAL (
+    ) AS newest
+    CROSS JOIN LATERAL (
         SELECT CASE WHEN newest.until_seq IS NULL THEN log.active_ms ELSE (
             SELECT at_ms FROM entry WHERE app = inbox.app AND conv = inbox.conv AND seq = newest.until_seq
         ) END AS at_ms
-    ) AS activity ON true
-    LEFT JOIN cursor ON cursor.app = inbox.app AND cursor.conv = inbox.conv AND cursor.user_id = $2
+    ) AS activity
+    LEFT JOIN LATERAL (
+        SELECT read_seq, read_ordinal, delivered_seq FROM cursor
+        WHERE cursor.app = inbox.app AND cursor.conv = inbox.conv AND cursor.user_id = $2 LIMIT 1
+    ) AS cursor ON true
     WHERE inbox.app = $1 AND inbox.user_id = $2 AND (activity.at_ms, log.conv) < ($3, $4 COLLATE "C")
     ORDER BY activity.at_ms DESC, log.conv DESC LIMIT $5
 )
 SELECT listed.conv, listed.kind, title, listed.ordinal, first_seq, members, role, from_seq, from_ordinal, has_left,
-    head, read_seq, read_ordinal, delivered_seq, active_ms,
+    head, read_seq, read_ordinal, delivered_seq, listed.at_ms,
     CASE WHEN has_left THEN 0 ELSE (
         SELECT count(*) FROM mention WHERE mention.app = $1 AND mention.conv = listed.conv
             AND mention.user_id = $2 AND mention.seq > greatest(read_seq, from_seq)
@@ -58,12 +68,17 @@ SELECT listed.conv, listed.kind, title, listed.ordinal, first_seq, members, role
     CASE WHEN listed.kind = '{Kind.DIRECT}' THEN (
         SELECT user_id FROM member WHERE app = $1 AND conv = listed.conv AND user_id <> $2 LIMIT 1
     ) END AS peer,
-    {", ".join(f"entry.{column}" for column in ENTRY_COLUMNS.split(", "))}
-FROM listed LEFT JOIN entry ON entry.app = $1 AND entry.conv = listed.conv AND entry.seq = listed.head
-ORDER BY active_ms DESC, listed.conv DESC
+    last.*
+FROM listed LEFT JOIN LATERAL (
+    SELECT {ENTRY_COLUMNS} FROM entry
+    WHERE entry.app = $1 AND entry.conv = listed.conv AND entry.seq = listed.head LIMIT 1
+) AS last ON true
+ORDER BY listed.at_ms DESC, listed.conv DESC
 """
-_FACTS = 17
+_FACTS: Final = 17
 """Columns of `_LISTED` before those of the last entry."""
+_ACTIVE_MS: Final = 14
+"""The column of `_LISTED` by which the list is ordered."""
 
 NEWEST: Final = (2**63 - 1, "")
 """Before everything in a list: where its first page begins."""
@@ -77,7 +92,7 @@ async def inboxes(connection: Connection, app: str, users: Sequence[str]) -> lis
 
 async def heads(connection: Connection, app: str, convs: Sequence[str]) -> dict[str, int]:
     """As `Log.heads` says."""
-    return dict(await connection.fetch(_HEADS, app, convs))
+    return dict(await connection.fetch(_HEADS, app, possible_only(convs)))
 
 
 async def summaries(connection: Connection, app: str, user: str, page: str, limit: int) -> Summaries:
@@ -85,7 +100,7 @@ async def summaries(connection: Connection, app: str, user: str, page: str, limi
     rows = await connection.fetch(_LISTED, app, user, *_mark_of(page), limit + 1)
     more, rows = len(rows) > limit, rows[:limit]
     items = tuple(_summary(tuple(row)) for row in rows)
-    return Summaries(items, f"{rows[-1]['active_ms']}:{items[-1].conv}" if more else "")
+    return Summaries(items, f"{rows[-1][_ACTIVE_MS]}:{items[-1].conv}" if more else "")
 
 
 def _summary(row: Sequence[Any]) -> Summary:
@@ -114,4 +129,5 @@ def _summary(row: Sequence[Any]) -> Summary:
 def _mark_of(page: str) -> tuple[int, str]:
     """The place in the list that a page begins after; a mark that is none stands for the beginning."""
     active_ms, colon, conv = page.partition(":")
-    return (int(active_ms), conv) if colon and active_ms.isdecimal() else NEWEST
+    is_mark = colon and active_ms.isdecimal() and len(active_ms) < 19 and possible(conv)
+    return (int(active_ms), conv) if is_mark else NEWEST

@@ -12,6 +12,7 @@ from posthouse.model.conversation import Conversation, History, Interval, Kind, 
 from posthouse.model.entry import Entry
 from posthouse.storage.base import Page, Refused
 from posthouse.storage.engines.postgres.connection import Connection
+from posthouse.storage.engines.postgres.keys import possible
 from posthouse.storage.visible import LogFacts, Span, View, page_of, view_of, within
 
 ENTRY_COLUMNS: Final = "conv, seq, kind, at_ms, ordinal, body, sender, device, client_id, reply_to, mentions"
@@ -89,7 +90,8 @@ async def read(
 
 
 async def _view(connection: Connection, app: str, conv: str, user: str | None) -> View | Refused:
-    row = await connection.fetchrow(_VIEW, app, conv, user)
+    known = possible(conv) and possible(user or "")
+    row = await connection.fetchrow(_VIEW, app, conv, user) if known else None
     if row is None:
         return view_of(conv, None, user, [])
     kind, history, head, first_seq, begins, ends = row
@@ -123,7 +125,7 @@ async def _entries(
 
 async def conversation(connection: Connection, app: str, conv: str) -> Conversation | None:
     """As `Log.conversation` says."""
-    row = await connection.fetchrow(_CONVERSATION, app, conv)
+    row = await connection.fetchrow(_CONVERSATION, app, conv) if possible(conv) else None
     if row is None:
         return None
     kind, head, first_seq, title, history, members, created_ms, properties = row
@@ -142,12 +144,15 @@ async def conversation(connection: Connection, app: str, conv: str) -> Conversat
 
 async def members(connection: Connection, app: str, conv: str, after: str, limit: int) -> list[Member]:
     """As `Log.members` says."""
+    if not (possible(conv) and possible(after)):
+        return []
     return [_member(row) for row in await connection.fetch(_MEMBERS_AFTER, app, conv, after, limit)]
 
 
 async def member(connection: Connection, app: str, conv: str, user: str) -> Member | None:
     """As `Log.member` says."""
-    row = await connection.fetchrow(_MEMBER, app, conv, user)
+    known = possible(conv) and possible(user)
+    row = await connection.fetchrow(_MEMBER, app, conv, user) if known else None
     return None if row is None else _member(row)
 
 

@@ -22,6 +22,8 @@ VERSION_MIN: Final = 140_000
 CONNECT_TIMEOUT_S: Final = 5.0
 SILENCE_MS_MAX: Final = 10_000
 """A server whose machine has not acknowledged anything for so long is taken for dead."""
+PLANS_USES_MAX: Final = 500
+"""Uses of a connection after which its plans are made anew: the tables may have grown since."""
 
 Settings = Mapping[str, str]
 
@@ -34,6 +36,7 @@ COMMON_SETTINGS: Final[Settings] = {
     # planner must not read them whole once they have grown.
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "enable_material": "off",
@@ -68,13 +71,14 @@ FROM pg_stat_get_activity(pg_backend_pid())
 class Session:
     """A connection, and the warnings that the server has sent on it."""
 
-    __slots__ = ("backend", "committing", "connection", "warnings", "where")
+    __slots__ = ("backend", "committing", "connection", "uses", "warnings", "where")
 
     def __init__(self, connection: Connection, where: str) -> None:
         self.connection = connection
         self.where = where
         self.warnings: list[str] = []
         self.committing = False
+        self.uses = 0
         self.backend: Backend = (0, "")
         connection.add_log_listener(self._hear)
 
@@ -89,6 +93,12 @@ class Session:
     def drop(self) -> None:
         """Let go of the connection at once, asking the server nothing: least of all to cancel a COMMIT."""
         self.connection.terminate()
+
+    async def renew_plans(self) -> None:
+        """To be called at each use."""
+        self.uses += 1
+        if self.uses % PLANS_USES_MAX == 0:
+            await self.connection.execute("DISCARD PLANS")
 
     async def transact(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Run `work` in a transaction and commit it. Raises `InDoubt` when it may or may not be committed."""

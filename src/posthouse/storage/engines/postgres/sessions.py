@@ -33,6 +33,7 @@ class Sessions:
         self._used: set[Session] = set()
         self._closed = False
         self.connects = 0
+        self.refused = 0
 
     @asynccontextmanager
     async def use(self) -> AsyncIterator[Session]:
@@ -42,9 +43,10 @@ class Sessions:
         try:
             with mapping(self._where):
                 session = await self._take()
+                await session.renew_plans()
                 yield session
         except BaseException as error:
-            if session is not None and not (session.quiet and _leaves_quiet(error)):
+            if session is not None and _may_be_busy(error):
                 session.drop()
             raise
         finally:
@@ -64,6 +66,7 @@ class Sessions:
             async with asyncio.timeout(self._wait_timeout_s):
                 await self._free.acquire()
         except TimeoutError:
+            self.refused += 1
             raise StorageUnavailable(
                 f"all {self._sessions_max} connections to {self._where} were busy for {self._wait_timeout_s:g} s"
             ) from None
@@ -78,7 +81,7 @@ class Sessions:
             session = await self._connect()
         if self._closed:
             session.drop()
-            raise StorageUnavailable("the database is being closed")
+            raise StorageUnavailable(f"the database {self._where} is closed")
         self._used.add(session)
         return session
 
@@ -90,6 +93,6 @@ class Sessions:
             session.drop()
 
 
-def _leaves_quiet(error: BaseException) -> bool:
-    """False when a statement may still be under way on the server, as after a cancellation or a timeout."""
-    return isinstance(error, Exception) and not isinstance(error.__cause__ or error, TimeoutError)
+def _may_be_busy(error: BaseException) -> bool:
+    """True when the server may still work on a statement, as after a cancellation or a timeout of ours."""
+    return not isinstance(error, Exception) or isinstance(error.__cause__ or error, TimeoutError)
