@@ -34,7 +34,9 @@ class View(NamedTuple):
     first_seq: int
 
 
-def view_of(conv: str, log: LogFacts | None, user: str | None, intervals: Sequence[Interval]) -> View | Refused:
+def view_of(
+    conv: str, log: LogFacts | None, user: str | None, intervals: Sequence[Interval]
+) -> View | Refused:
     """The view of a user with these intervals of membership; of the back end, who sees all, when `user` is None."""
     owner = account_user(conv)
     if user is None or (owner is not None and owner == user):

@@ -187,10 +187,10 @@ class Conditions(Opened):
         await talk.done(talk.group("g", "ann"))
         for turn in range(10):
             send = talk.send("g", "ann", str(turn))
-            task = asyncio.ensure_future(talk.append(send))
-            for _ in range(turn):
-                await asyncio.sleep(0)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            async with asyncio.TaskGroup() as callers:
+                caller = callers.create_task(talk.append(send))
+                for _ in range(turn):
+                    await asyncio.sleep(0)
+                caller.cancel()
             await talk.done(send)
         assert await talk.texts("g") == [str(turn) for turn in range(10)]

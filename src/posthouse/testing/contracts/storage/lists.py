@@ -1,9 +1,8 @@
 """A user's inbox and conversation list, unread and mention counts, cursors."""
 
-import asyncio
-
 import pytest
 
+from posthouse.kit.clock import SystemClock
 from posthouse.model.conversation import Kind, Role
 from posthouse.model.cursor import Cursor
 from posthouse.model.ids import account_id, direct_id
@@ -138,7 +137,7 @@ class Lists(Opened):
         await talk.done(
             *(talk.group(conv, "ann") for conv in convs), *(talk.listed(conv, "ann", 1) for conv in convs)
         )
-        await asyncio.sleep(0.002)
+        await SystemClock().sleep(0.002)
         await talk.say("g07", "ann", "newest")
         found, page = [], ""
         while True:
