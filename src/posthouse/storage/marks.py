@@ -25,6 +25,6 @@ def mark_of(text: str) -> Mark:
     """The mark that a client sent; the top of the list when it is none."""
     active_ms, _, conv = text.partition(":")
     try:
-        return Mark(min(int(active_ms), INTEGER_MAX), check_id(conv, "conversation"))
+        return Mark(max(0, min(int(active_ms), INTEGER_MAX)), check_id(conv, "conversation"))
     except ValueError:
         return TOP
