@@ -64,7 +64,7 @@ class Backend:
 
     def __init__(self, address: str, api_key: str, runtime: Runtime) -> None:
         self._address = address.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
+        self._headers = {"X-Api-Key": api_key, "Content-Type": "application/json"}
         self._runtime = runtime
 
     async def token(self, user: str, device: str = "") -> str:

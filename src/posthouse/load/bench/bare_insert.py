@@ -1,0 +1,138 @@
+"""The raw limit of sending: bare batched inserts, 100 a transaction, and the update of each log's head.
+
+Same engine, schema, indexes and durability as the server's, in a fresh database that the engine's own migrations made;
+one connection in a process that does nothing else. No duplicates are looked for, nothing is checked or delivered.
+"""
+
+import itertools
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+import apsw
+import asyncpg
+
+from posthouse.app.config import Config
+from posthouse.app.config.values import Data, Database as DatabaseValues
+from posthouse.app.databases import FILE, database
+from posthouse.kit.clock import Clock
+from posthouse.model.conversation import Kind
+from posthouse.model.entry import CREATED
+from posthouse.storage.base import Append, Create
+
+APP: Final = "bare"
+BATCH: Final = 100
+DIGEST: Final = bytes(16)
+_INSERT: Final = """
+INSERT INTO entry (
+    app, conv, seq, shard, kind, sender, device, client_id, digest, at_ms, ordinal, body, reply_to, mentions
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_UPDATE: Final = "UPDATE log SET head = ?, ordinal = ? WHERE app = ? AND conv = ?"
+_INSERT_POSTGRES: Final = """
+INSERT INTO entry (
+    app, conv, seq, shard, kind, sender, device, client_id, digest, at_ms, ordinal, body, reply_to, mentions, number
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 1)
+"""
+_UPDATE_POSTGRES: Final = "UPDATE log SET head = $1, ordinal = $2 WHERE app = $3 AND conv = $4"
+
+Row = tuple[Any, ...]
+Write = Callable[[list[Row], list[Row]], Awaitable[None]]
+"""Writes entries, and (head, ordinal, app, conv) of their logs, in one transaction; returns once that is durable."""
+
+
+async def bare_inserts_per_s(
+    url: str, folder: Path, convs: int, body: bytes, seconds: float, clock: Clock
+) -> float:
+    """Entries a second over so many logs. `url`: "sqlite" (a file in `folder`), or a server's (a new database)."""
+    opening = _sqlite(folder, convs, clock) if url == "sqlite" else _postgres(url, convs, clock)
+    async with opening as write:
+        rows = _rows(convs, body, clock.now_ms())
+        begun, written = clock.monotonic(), 0
+        while (passed := clock.monotonic() - begun) < seconds:
+            entries = list(itertools.islice(rows, BATCH))
+            await write(entries, [(row[2], row[10], row[0], row[1]) for row in entries])
+            written += len(entries)
+        return written / passed
+
+
+def _rows(convs: int, body: bytes, now_ms: int) -> Iterator[Row]:
+    """Entries without end: each log gets one in turn. Seq 1 is the creation's."""
+    for seq in itertools.count(2):
+        for conv in range(convs):
+            client_id = f"0123456789abcdef-{seq * convs + conv:x}"
+            yield (
+                APP, f"send-{conv}", seq, conv % 64, "message", f"talker-{(conv + seq) % 200}", "bench", client_id,
+                DIGEST, now_ms, seq - 1, body, 0, None,
+            )  # fmt: skip
+
+
+async def _make_logs(url: str, folder: Path, convs: int, clock: Clock) -> None:
+    """Have the engine make its schema, and the logs."""
+    config = Config(data=Data(folder=str(folder)), database=DatabaseValues(url=url))
+    engine = database(config, clock)
+    await engine.open()
+    try:
+        for at in range(0, convs, BATCH):
+            await engine.append([_creation(f"send-{number}") for number in range(at, min(at + BATCH, convs))])
+    finally:
+        await engine.close()
+
+
+def _creation(conv: str) -> Append:
+    change = Create(kind=Kind.GROUP)
+    return Append(
+        app=APP,
+        conv=conv,
+        kind=CREATED,
+        client_id=conv,
+        made_at_ms=0,
+        body=b"{}",
+        change=change,
+        trusted=True,
+    )
+
+
+@asynccontextmanager
+async def _sqlite(folder: Path, convs: int, clock: Clock) -> AsyncIterator[Write]:
+    await _make_logs("sqlite", folder, convs, clock)
+    connection = apsw.Connection(str(folder / FILE))
+    connection.pragma("synchronous", "FULL")  # the file itself remembers that it has a write-ahead log
+
+    async def write(entries: list[Row], heads: list[Row]) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(_INSERT, entries)
+        connection.executemany(_UPDATE, heads)
+        connection.execute("COMMIT")
+
+    try:
+        yield write
+    finally:
+        connection.close()
+
+
+@asynccontextmanager
+async def _postgres(url: str, convs: int, clock: Clock) -> AsyncIterator[Write]:
+    name = f"posthouse_bare_{os.getpid()}"
+    server = await asyncpg.connect(url)
+    await server.execute(f"CREATE DATABASE {name}")
+    own_url = urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+    try:
+        await _make_logs(own_url, Path(), convs, clock)
+        connection = await asyncpg.connect(own_url)
+
+        async def write(entries: list[Row], heads: list[Row]) -> None:
+            async with connection.transaction():
+                await connection.executemany(_INSERT_POSTGRES, entries)
+                await connection.executemany(_UPDATE_POSTGRES, heads)
+
+        try:
+            yield write
+        finally:
+            await connection.close()
+    finally:
+        await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await server.close()
