@@ -16,10 +16,11 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 from yarl import URL
 
-from posthouse.api.service import Endpoint, Readiness
+from posthouse.api.service import Endpoint
 from posthouse.api.web import openapi_json
 from posthouse.auth.keys import Algorithm, AppKeys, SigningKey, api_key_hash
 from posthouse.auth.tokens import TokenIssuer
+from posthouse.health.readiness import Readiness
 from posthouse.kit.clock import ManualClock
 from posthouse.messaging.readers import ROSTER_KINDS, account_appends
 from posthouse.model.cursor import Cursor

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import Counter
 from prometheus_client.parser import text_string_to_metric_families
 
-from posthouse.api.service import Readiness
+from posthouse.health.readiness import Readiness
 from tests.api.site import Site
 
 

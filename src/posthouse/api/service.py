@@ -1,10 +1,11 @@
 """What the API needs of the node it belongs to. The composition root supplies both parts."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
+from posthouse.health.readiness import Readiness
 from posthouse.model.conversation import Conversation, Member
 from posthouse.protocol.frames import MemberCursor
 from posthouse.storage.base import Append, Outcome, Page, Refused, Summaries, User
@@ -35,13 +36,6 @@ class Reader(Protocol):
     async def cursors(self, app: str, conv: str, users: Sequence[str]) -> list[MemberCursor]: ...
 
     async def users(self, app: str, users: Sequence[str]) -> list[User]: ...
-
-
-class Readiness(NamedTuple):
-    """Whether the node can do its work now, and one sentence of why."""
-
-    ready: bool
-    reason: str
 
 
 class Endpoint(msgspec.Struct, frozen=True):

@@ -1,0 +1,59 @@
+"""What the REST API asks of this node."""
+
+from collections.abc import Callable, Sequence
+
+from posthouse.api.service import Endpoint
+from posthouse.gateway.gateway import Gateway
+from posthouse.health.probes import Probes
+from posthouse.health.readiness import Readiness
+from posthouse.messaging.commit import GroupCommit
+from posthouse.messaging.publish import Publisher
+from posthouse.storage.base import Append, Database, Outcome, User
+
+
+class NodeService:
+    """Everything of the API that does more than read."""
+
+    def __init__(
+        self,
+        database: Database,
+        commit: GroupCommit,
+        publisher: Publisher,
+        gateway: Gateway,
+        probes: Probes,
+        metrics_text: Callable[[], bytes],
+        public_url: str,
+    ) -> None:
+        self._database = database
+        self._commit = commit
+        self._publisher = publisher
+        self._gateway = gateway
+        self._probes = probes
+        self._public_url = public_url.rstrip("/")
+        self.metrics_text = metrics_text
+
+    async def append(self, append: Append) -> Outcome:
+        """Through group commit, like every other send."""
+        return await self._commit.append(append)
+
+    async def put_user(self, app: str, user: User) -> User:
+        """Store, then let every gateway know of a block: what is stored is what a node reads when it starts."""
+        stored = await self._database.put_user(app, user)
+        if stored.blocked:
+            await self._publisher.block(app, stored.user)
+        else:
+            self._gateway.unblock(app, stored.user)
+        return stored
+
+    def is_blocked(self, app: str, user: str) -> bool:
+        """As far as this node has heard."""
+        return self._gateway.is_blocked(app, user)
+
+    def endpoints(self, host: str, *, secure: bool) -> Sequence[Endpoint]:
+        """The one node there is: at its public URL, or where it was asked."""
+        url = self._public_url.replace("http", "ws", 1) or f"{'wss' if secure else 'ws'}://{host}"
+        return [Endpoint(f"{url}/v1/ws")]
+
+    def ready(self) -> Readiness:
+        """The last verdict on this node."""
+        return self._probes.readiness()

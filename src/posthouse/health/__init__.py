@@ -1,0 +1,1 @@
+"""Whether a node can do its work, found out by doing it."""
