@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 OUTBOXES_MAX = 9
 """Chats of one user that run at once on this installation."""
-FAREWELL_S = 3.0
-"""How long to wait at the end for what is still on its way."""
 
 
 @click.command
@@ -64,13 +62,13 @@ async def _chat(reach: Reach, where: Where) -> None:
         screen = _screen(reach.user, talk)
         conv = await _begin(client, where)
         if where.new_group is not None:
-            click.echo(f"The group's id is {conv}: others come with --group {conv}", err=True)
+            click.echo(f"Its members chat with: posthouse chat --group {conv}", err=True)
         if left_over:
             click.echo(
                 f"{_messages(left_over)} of last time {'is' if left_over == 1 else 'are'} sent now.", err=True
             )
         await talk.run(screen, conv)
-        await _say_farewell(client)
+        _say_what_is_left(client)
 
 
 @asynccontextmanager
@@ -109,11 +107,7 @@ async def _begin(client: "Client", where: Where) -> str:
     return where.group or ""
 
 
-async def _say_farewell(client: "Client") -> None:
-    """Give what is still on its way a moment to arrive, and say what did not."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(FAREWELL_S):
-            await client.flush()
+def _say_what_is_left(client: "Client") -> None:
     left = client.statistics().unacknowledged
     if left:
         raise Failure(

@@ -15,10 +15,12 @@ from posthouse.client.errors import (
 )
 from posthouse.model.errors import ModelError
 from posthouse.protocol.codes import Code
+from posthouse.storage.base import StorageError
 
-_TODO_OF_CODE = {
-    Code.NOT_MEMBER: "`posthouse conversations` lists the ones you are a member of.",
-    Code.NOT_FOUND: "`posthouse conversations` lists the ones you are a member of.",
+_LOOK = "`posthouse conversations` lists yours; @USER names the direct one with a user."
+_TODO_OF_CODE: dict[int, str] = {
+    Code.NOT_MEMBER: _LOOK,
+    Code.NOT_FOUND: _LOOK,
     Code.UNAUTHORIZED: "Get a new token with `posthouse token`, or leave --token out.",
 }
 
@@ -29,7 +31,7 @@ def failure_of(error: Exception) -> Failure | None:
         return _of_client(error)
     if isinstance(error, ModelError):
         return Failure(_sentence(str(error)), exit_code=Exit.USAGE)
-    if isinstance(error, ConfigError | SecretsError | InvalidKey):
+    if isinstance(error, ConfigError | SecretsError | InvalidKey | StorageError):
         return Failure(_sentence(str(error)))
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
@@ -45,11 +47,15 @@ def _of_client(error: ClientError) -> Failure:
         case NotConnected() | RequestFailed():
             return Failure(text, exit_code=Exit.UNREACHABLE)
         case TokenRefused():
-            todo = "Is it of another server, or too old? Make one with `posthouse token`, in this server's folder."
-            return Failure(text, todo, Exit.UNAUTHORIZED)
+            what = f"The server refused the token: {error.reason} ({error.code})."
+            return Failure(
+                what, "Make one with `posthouse token`, in the server's own folder.", Exit.UNAUTHORIZED
+            )
         case Refused():
             exit_code = Exit.UNAUTHORIZED if error.code == Code.UNAUTHORIZED else Exit.FAILED
-            return Failure(text, _TODO_OF_CODE.get(Code(error.code), ""), exit_code)
+            return Failure(
+                _sentence(f"{error.reason} ({error.code})"), _TODO_OF_CODE.get(error.code, ""), exit_code
+            )
         case StoreInUse():
             return Failure(text, "End the other one first.")
         case _:

@@ -54,30 +54,30 @@ class Reach(NamedTuple):
         """A connected client. Raises `Failure` when nobody listens, `NotConnected` when no session comes about."""
         from posthouse.client import Client
 
-        await self.probe()
+        await probe(self.address)
         client = Client(
             self.address, token=self.token, user=self.user, connect_timeout_s=CONNECT_TIMEOUT_S, **options
         )
         async with client:
             yield client
 
-    async def probe(self) -> None:
-        """Raise `Failure` at once when nobody listens, where a client would go on trying."""
-        import asyncio
 
-        from posthouse.client.endpoints import parse_address
+async def probe(address: str) -> None:
+    """Raise `Failure` at once when nobody listens, where a client would go on trying."""
+    import asyncio
 
-        host, port, tls = _place(parse_address(self.address).api)
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                _, writer = await asyncio.open_connection(host, port)
-        except (OSError, TimeoutError):
-            raise Failure(
-                f"Nothing answers at {self.address}.",
-                "Start it with `posthouse up`, or give --address.",
-                Exit.UNREACHABLE,
-            ) from None
-        writer.transport.abort() if tls else writer.close()
+    from posthouse.client.endpoints import parse_address
+
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            _, writer = await asyncio.open_connection(*_place(parse_address(address).api))
+    except (OSError, TimeoutError):
+        raise Failure(
+            f"Nothing answers at {address}.",
+            "Start it with `posthouse up`, or give --address.",
+            Exit.UNREACHABLE,
+        ) from None
+    writer.transport.abort()
 
 
 def reaching(command: F) -> F:
@@ -131,17 +131,25 @@ def resolve(asked: Asked) -> Reach:
 
     config = node_config(asked.data, asked.config_file)
     folder = Path(config.data.folder)
-    address = asked.address or _address_in(folder) or DEFAULT_ADDRESS
+    address = asked.address or address_of(folder)
     if asked.token:
         user = _user_of(asked.token)
         if asked.user not in ("", user):
             raise Failure(f"The token is {user!r}'s, not {asked.user!r}'s.", "Leave --as out.", Exit.USAGE)
         return Reach(address, user, asked.token, state_folder() / _slug(user, f"{address} {asked.app}"))
     if not asked.user:
-        raise Failure("It is not said who you are.", "Give --as USER, or --token.", Exit.USAGE)
+        raise Failure("You did not say who you are.", "Give --as USER, or a --token.", Exit.USAGE)
     return Reach(
         address, asked.user, _token_source(config, asked), folder / "chat" / _slug(asked.user, asked.app)
     )
+
+
+def address_of(folder: Path) -> str:
+    """Where the server with this data folder listens, or where one does that was told nothing."""
+    try:
+        return (folder / ADDRESS_FILE).read_text("utf-8").strip() or DEFAULT_ADDRESS
+    except (OSError, UnicodeDecodeError):
+        return DEFAULT_ADDRESS
 
 
 def state_folder() -> Path:
@@ -171,19 +179,11 @@ def _user_of(token: str) -> str:
     return user
 
 
-def _address_in(folder: Path) -> str:
-    try:
-        return (folder / ADDRESS_FILE).read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
-
-
-def _place(api: str) -> tuple[str, int, bool]:
+def _place(api: str) -> tuple[str, int]:
     from urllib.parse import urlsplit
 
     parts = urlsplit(api)
-    tls = parts.scheme == "https"
-    return parts.hostname or "", parts.port or (443 if tls else 80), tls
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def _slug(user: str, where: str) -> str:

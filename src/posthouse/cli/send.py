@@ -28,7 +28,7 @@ Content = str | dict[str, object]
     "--kind", default="message", show_default=True, help="The entry's kind: message, or x.… of your own."
 )
 @click.option(
-    "--reply-to", type=click.IntRange(1), default=0, metavar="SEQ", help="The entry that this answers."
+    "--reply-to", type=click.IntRange(0), default=0, metavar="SEQ", help="The entry that this answers."
 )
 @click.option("--mention", "mentions", multiple=True, metavar="USER", help="A user to call; may be repeated.")
 @click.option(

@@ -32,7 +32,7 @@ def test_an_unknown_command_suggests_the_nearest() -> None:
 
 def test_a_command_without_its_argument_says_what_it_wants() -> None:
     assert parse("/open") == Mistake(
-        "write /open WHERE: go to another conversation: its number in /list, its id, or a user's name"
+        "write /open WHERE: go to another conversation: a number of /list, an id, or @USER"
     )
 
 

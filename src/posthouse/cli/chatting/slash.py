@@ -6,7 +6,7 @@ from typing import NamedTuple
 COMMANDS = {
     "help": ("", "show this"),
     "list": ("", "your conversations, and what is unread in them"),
-    "open": ("WHERE", "go to another conversation: its number in /list, its id, or a user's name"),
+    "open": ("WHERE", "go to another conversation: a number of /list, an id, or @USER"),
     "history": ("[N]", "the N messages before the oldest one shown (20)"),
     "who": ("", "who is here, and how far they have read"),
     "quit": ("", "leave; Ctrl-D does the same"),
@@ -59,6 +59,7 @@ def help_lines() -> list[str]:
     width = max(map(len, usages.values()))
     return [
         *(f"{usages[name]:{width}}  {meaning}" for name, (_, meaning) in COMMANDS.items()),
-        f"{'marks':{width}}  … on its way, ✓ stored, ✓✓ received by everyone, ✓✓ read by everyone who is here",
+        f"{'✓':{width}}  stored by the server (… not yet)",
+        f"{'✓✓':{width}}  received by everyone, and in the end read",
         f"{'Alt-Enter':{width}}  begins a new line in a message",
     ]

@@ -29,7 +29,7 @@ from posthouse.client import (
     SendFailed,
 )
 from posthouse.kit.clock import Clock
-from posthouse.kit.tasks import start
+from posthouse.kit.tasks import start, wait_event
 from posthouse.model.content import MENTIONS_MAX
 from posthouse.model.entry import Entry
 from posthouse.model.ids import DIRECT_PREFIX
@@ -40,6 +40,8 @@ HISTORY_ENTRIES_MAX = 500
 MARKED_MEMBERS_MAX = 100
 """In larger conversations nobody is told who has read what: the marks stop at `sent`."""
 LISTED_MAX = 50
+FAREWELL_S = 3.0
+"""How long to wait at the end for what is still on its way."""
 UNREAD_SHOWN_MAX = 3
 
 
@@ -78,6 +80,9 @@ class Talk:
         """Entries of a conversation that is being opened: they follow its history."""
         self._oldest_seq = 0
         self._away = False
+        self._landed = asyncio.Event()
+        """Set when all that was typed here has come back as entries."""
+        self._landed.set()
 
     async def run(self, screen: Screen, conv: str) -> None:
         """Chat in `conv` until the user leaves. Raises what ends the client."""
@@ -97,7 +102,7 @@ class Talk:
             return [
                 (
                     "class:status.bad",
-                    "○ reconnecting… what you write is kept and sent when the server is back",
+                    "○ reconnecting… what you write is kept, and sent then",
                 )
             ]
         unread = [
@@ -119,11 +124,13 @@ class Talk:
         match event:
             case EntryReceived(entry=entry):
                 await self._take_entry(entry)
-            case CursorsMoved(conv=conv, cursors=cursors) if conv == self.conv:
-                self.transcript.moved(cursors)
-            case SendFailed(conv=conv, client_id=client_id, reason=reason):
-                if not self.transcript.refused(client_id, reason):
-                    self._say(f"a message to {self._name(conv)} was refused: {reason}")
+            case CursorsMoved(conv=conv, cursors=cursors):
+                if conv == self.conv:
+                    self.transcript.moved(cursors)
+                elif any(cursor.user == self._client.user for cursor in cursors):
+                    self._unread[conv] = self._client.unread(conv)
+            case SendFailed():
+                self._take_refusal(event)
             case Connected():
                 self._come_back()
             case Disconnected(reason=reason):
@@ -149,6 +156,14 @@ class Talk:
     def _show(self, entry: Entry) -> None:
         if self.transcript.entry(entry):
             self._client.mark_read(self.conv, entry.seq)
+        if not self.transcript.waiting:
+            self._landed.set()
+
+    def _take_refusal(self, event: SendFailed) -> None:
+        if not self.transcript.refused(event.client_id, event.reason):
+            self._say(f"a message to {self._name(event.conv)} was refused: {event.reason}")
+        if not self.transcript.waiting:
+            self._landed.set()
 
     def _go_away(self, reason: str) -> None:
         if not self._away:
@@ -172,10 +187,12 @@ class Talk:
                 case Mistake(text):
                     self._say(text)
                 case Command("quit"):
-                    return
+                    break
                 case Command(name, argument):
                     await self._try(self._carry_out(name, argument))
             self._screen.refresh()
+        if self._client.connected:
+            await wait_event(self._landed, FAREWELL_S, self._clock)
 
     async def _try(self, work: Awaitable[None]) -> None:
         """What the server or the SDK refuses is told; the chat goes on."""
@@ -188,6 +205,7 @@ class Talk:
         mentions = [user for user in self.transcript.others if _mentions(text, user)][:MENTIONS_MAX]
         posted = self._client.post(self.conv, text, mentions=mentions)
         self.transcript.typed(posted.client_id, text, self._clock.now_ms())
+        self._landed.clear()
         self._screen.refresh()
         try:
             await posted.stored
@@ -229,7 +247,7 @@ class Talk:
             )
             return
         await self._learn()
-        await self._open(conv)
+        await self._open(conv, f"now in {self._name(conv)}")
 
     def _find(self, where: str) -> str | None:
         if where.isdecimal() and 1 <= int(where) <= len(self._listed):
@@ -237,7 +255,7 @@ class Talk:
         names = {where, f"@{where}"}
         return next((conv for conv in self._summaries if conv == where or self._name(conv) in names), None)
 
-    async def _open(self, conv: str) -> None:
+    async def _open(self, conv: str, *headings: str) -> None:
         """Go to a conversation: its members, its last entries, then what came meanwhile."""
         self.conv, self._held = conv, []
         self.transcript = Transcript(self._client.user, await self._cursors(conv))
@@ -245,6 +263,8 @@ class Talk:
         self._oldest_seq = recent[-1].seq if recent else 0
         held, self._held = self._held, None
         self._screen.show(self.transcript)
+        for heading in headings:
+            self._say(heading)
         for entry in (*reversed(recent), *held):
             self._show(entry)
         self._unread.pop(conv, None)

@@ -15,7 +15,15 @@ from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings
-from prompt_toolkit.layout import BufferControl, Dimension, FormattedTextControl, HSplit, Layout, Window
+from prompt_toolkit.layout import (
+    BufferControl,
+    ConditionalContainer,
+    Dimension,
+    FormattedTextControl,
+    HSplit,
+    Layout,
+    Window,
+)
 from prompt_toolkit.layout.processors import BeforeInput
 from prompt_toolkit.output import Output, create_output
 from prompt_toolkit.output.vt100 import Vt100_Output
@@ -94,7 +102,9 @@ class Terminal:
                 await running
             for number in ENDING_SIGNALS:
                 loop.remove_signal_handler(number)
-            self._print(self._gone + self.transcript.settle(0, self._height))
+            self._print(
+                [*self._gone, *self.transcript.settle(0, self._height), *self.transcript.waiting.values()]
+            )
 
     async def typed(self) -> AsyncIterator[str]:
         """What the user types, line by line, until they leave."""
@@ -140,7 +150,10 @@ class Terminal:
         prompt = FormattedText([("class:me", self._me), ("", "> ")])
         return HSplit(
             [
-                Window(FormattedTextControl(self._tail), dont_extend_height=True),
+                ConditionalContainer(
+                    Window(FormattedTextControl(self._tail), dont_extend_height=True),
+                    Condition(lambda: bool(self.transcript.tail or self.transcript.waiting)),
+                ),
                 Window(
                     BufferControl(self._buffer, input_processors=[BeforeInput(prompt)]),
                     height=Dimension(min=1, max=INPUT_ROWS_MAX),

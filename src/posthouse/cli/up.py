@@ -1,0 +1,138 @@
+"""`posthouse up`: run a server until Ctrl-C, and say where it listens and how to go on."""
+
+import errno
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from posthouse.cli.failure import Failure
+from posthouse.cli.output import Output, json_option, pass_output
+
+if TYPE_CHECKING:
+    from posthouse.app.config import Config
+
+DEFAULT_FOLDER = "posthouse-data"
+
+
+@click.command
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), help="Where to listen; 0 takes a free one.  [default: 8080]"
+)
+@click.option("--host", help="The address to listen on; 0.0.0.0 for every one.  [default: 127.0.0.1]")
+@click.option(
+    "--data", type=click.Path(file_okay=False), help="The data folder.  [default: ./posthouse-data]"
+)
+@click.option(
+    "--database", metavar="URL", help="sqlite, or postgresql://user:password@host/name.  [default: sqlite]"
+)
+@click.option(
+    "--config", "file", type=click.Path(dir_okay=False, path_type=Path), help="A configuration file."
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="What to log on standard error.  [default: info; warning in a terminal]",
+)
+@json_option
+@pass_output
+def up(
+    output: Output,
+    port: int | None,
+    host: str | None,
+    data: str | None,
+    database: str | None,
+    file: Path | None,
+    log_level: str | None,
+) -> None:
+    """Run a server.
+
+    Everything has a default: without options it listens on port 8080 of this machine, keeps its data in
+    ./posthouse-data, and makes the keys it needs there. Ctrl-C stops it, a second one ends it at once.
+    """
+    from posthouse.app.config import load
+
+    flags = {
+        "listen.port": port,
+        "listen.host": host,
+        "data.folder": data,
+        "database.url": database,
+        "log.level": log_level,
+    }
+    loaded = load(file, os.environ, flags)
+    if "log.level" not in loaded.origins and sys.stderr.isatty() and not output.json:
+        loaded = load(file, os.environ, {**flags, "log.level": "warning"})
+    _serve(loaded.config, output)
+
+
+def _serve(config: "Config", output: Output) -> None:
+    from posthouse.app.run import run
+
+    try:
+        run(config, lambda node: _greet(config, node.port, output))
+    except OSError as error:
+        raise _explained(error, config) from error
+    output.note("Stopped.")
+
+
+def _greet(config: "Config", port: int, output: Output) -> None:
+    """The server is ready: let the commands beside its data folder find it, and say so to whoever started it."""
+    from posthouse.cli.reach import ADDRESS_FILE
+
+    address = f"http://{_reachable(config.listen.host)}:{port}"
+    (Path(config.data.folder) / ADDRESS_FILE).write_text(f"{address}\n", "utf-8")
+    record = {"ready": True, "address": address, "data": config.data.folder, "pid": os.getpid()}
+    output.emit(record, _first_screen(config, address))
+
+
+def _first_screen(config: "Config", address: str) -> str:
+    folder, command = Path(config.data.folder), _own_name()
+    where = "" if folder == Path(DEFAULT_FOLDER) else f" --data {folder}"
+    engine = "SQLite" if config.database.url == "sqlite" else "keys only; entries are in PostgreSQL"
+    title = click.style("Posthouse is ready", fg="green", bold=True)
+    rows = (
+        ("address", address),
+        ("data", f"{folder.absolute()}  ({engine})"),
+        ("chat", f"{command} chat --as ann --with bob{where}"),
+        ("", f"{command} chat --as bob --with ann{where}"),
+    )
+    lines = [f"  {click.style(f'{name:9}', dim=True)}{text}" for name, text in rows]
+    return "\n".join([title, "", *lines, "", click.style("Ctrl-C stops it.", dim=True)])
+
+
+def _own_name() -> str:
+    """How this program was called, so that what is shown can be copied."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return "python -m posthouse"
+    found = shutil.which(called.name)
+    on_path = found is not None and Path(found).resolve() == called.resolve()
+    return called.name if on_path else min(os.path.relpath(called), str(called.absolute()), key=len)
+
+
+def _reachable(host: str) -> str:
+    """An address of this machine at which a server that listens on `host` can be reached."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104 - compared, not bound
+    return f"[{host}]" if ":" in host else host
+
+
+def _explained(error: OSError, config: "Config") -> Failure:
+    host, port = config.listen.host, config.listen.port
+    match error.errno:
+        case errno.EADDRINUSE:
+            return Failure(f"Port {port} of {host} is taken.", f"Choose another, such as --port {port + 1}.")
+        case errno.EACCES if error.filename is None:
+            return Failure(
+                f"Port {port} of {host} is not allowed for you.", "Ports above 1023 are: --port 8080."
+            )
+        case errno.EADDRNOTAVAIL:
+            return Failure(
+                f"{host} is no address of this machine.", "Leave --host out, or give 0.0.0.0 for all."
+            )
+        case _:
+            from posthouse.cli.explain import failure_of
+
+            return failure_of(error) or Failure(f"{error}.")
