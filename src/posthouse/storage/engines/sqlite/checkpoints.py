@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import apsw
 
+from posthouse.storage.engines.sqlite.connection import close
+
 PAGES_TO_START = 1_000
 PAGES_MAX = 8_000
 """32 MiB of write-ahead log, and what is written during one run of the thread."""
@@ -43,7 +45,7 @@ class Checkpoints:
         """Finish what is running. SQLite copies the rest when the last connection closes."""
         self._pool.shutdown()
         if self._connection is not None:
-            self._connection.close()
+            close(self._connection)
 
     def _count(self, writer: apsw.Connection, name: str, pages: int) -> int:
         self._pages = pages

@@ -1,11 +1,15 @@
 """Opens connections to the file: one that writes, several that only read."""
 
+from contextlib import suppress
+
 import apsw
 
 from posthouse.storage.base import StorageFull, StorageUnavailable
 
 BUSY_TIMEOUT_MS = 5_000
 """How long to wait for another process that has the file; our own threads never wait for each other."""
+SYNCHRONOUS = "FULL"
+"""Every commit is synced before it returns. With less, a power cut takes back what was acknowledged (G1)."""
 WRITER_CACHE_KIB = 32 * 1024
 READER_CACHE_KIB = 8 * 1024
 WAL_BYTES_KEPT = 64 * 1024 * 1024
@@ -13,7 +17,7 @@ WAL_BYTES_KEPT = 64 * 1024 * 1024
 
 
 def open_writer(path: str, vfs: str | None = None) -> apsw.Connection:
-    """The connection that writes. Every commit is synced before it returns (G1): `synchronous=FULL`."""
+    """The connection that writes, and keeps what it has committed."""
     connection = apsw.Connection(path, vfs=vfs, statementcachesize=256)
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
     if connection.readonly("main"):
@@ -24,7 +28,7 @@ def open_writer(path: str, vfs: str | None = None) -> apsw.Connection:
         raise StorageUnavailable(
             f"{path} lies where SQLite cannot keep a write-ahead log: use a local folder"
         )
-    connection.pragma("synchronous", "FULL")
+    connection.pragma("synchronous", SYNCHRONOUS)
     connection.pragma("journal_size_limit", WAL_BYTES_KEPT)
     _common(connection, WRITER_CACHE_KIB)
     return connection
@@ -37,6 +41,12 @@ def open_reader(path: str, vfs: str | None = None) -> apsw.Connection:
     connection.pragma("query_only", True)
     _common(connection, READER_CACHE_KIB)
     return connection
+
+
+def close(connection: apsw.Connection) -> None:
+    """Close. The last one copies the write-ahead log back; where the disk does not let it, the log keeps it safe."""
+    with suppress(apsw.Error):
+        connection.close()
 
 
 def _common(connection: apsw.Connection, cache_kib: int) -> None:

@@ -49,7 +49,7 @@ Work = Callable[[apsw.Connection], T]
 
 
 class SqliteDatabase:
-    """One SQLite file. `vfs` names the file system to use, for tests; None is the operating system's."""
+    """One SQLite file, opened once. `vfs` names another file system than the operating system's, for tests."""
 
     def __init__(self, path: Path, clock: Clock, *, vfs: str | None = None) -> None:
         self._clock = clock
@@ -68,7 +68,6 @@ class SqliteDatabase:
         return self._epoch
 
     async def open(self) -> None:
-        self._damage = ""
         try:
             await self._writer.run(lambda connection: migrate(connection, SHARDS, self._clock.now_ms()))
         except StorageFull:
@@ -196,6 +195,6 @@ class SqliteDatabase:
             raise StorageUnavailable(str(error)) from error
 
     def _note(self, error: StorageError) -> None:
-        """Remember damage until the database is opened again."""
+        """Remember damage: it stays until an operator has restored the database."""
         if isinstance(error, StorageCorrupt):
             self._damage = self._damage or str(error)

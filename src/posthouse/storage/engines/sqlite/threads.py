@@ -11,6 +11,7 @@ from typing import TypeVar
 import apsw
 
 from posthouse.storage.base import StorageUnavailable
+from posthouse.storage.engines.sqlite.connection import close
 from posthouse.storage.engines.sqlite.errors import mapping
 
 T = TypeVar("T")
@@ -38,10 +39,13 @@ class Threads:
         self._idle: list[apsw.Connection] = []
         self._waiting = 0
         self._waiting_max = waiting_max
+        self._closed = False
         self.refused = 0
 
     async def run(self, work: Callable[[apsw.Connection], T]) -> T:
         """Do `work` on a connection in a thread of its own. Once begun it is finished, whoever stops waiting."""
+        if self._closed:
+            raise StorageUnavailable("the database is closed")
         if self._waiting >= self._waiting_max:
             self.refused += 1
             raise StorageUnavailable(f"{self._waiting_max} pieces of work wait for the database already")
@@ -53,6 +57,7 @@ class Threads:
 
     async def close(self) -> None:
         """Finish what has begun, then close the connections and end the threads."""
+        self._closed = True
         await asyncio.get_running_loop().run_in_executor(None, self._close)
 
     def _work(self, work: Callable[[apsw.Connection], T]) -> T:
@@ -74,4 +79,4 @@ class Threads:
     def _close(self) -> None:
         self._pool.shutdown()
         while self._idle:
-            self._idle.pop().close()
+            close(self._idle.pop())
