@@ -37,7 +37,7 @@ class Http:
         try:
             exact = URL(url, encoded=True)  # ids in the path are encoded already
             async with session.request(method, exact, headers=headers, data=body) as response:
-                content = await response.content.read(ANSWER_BYTES_MAX)
+                content = await _whole(response.content)
                 wait = response.headers.get("Retry-After", "")
                 return Answer(response.status, content, float(wait) if wait.isdigit() else 0.0)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -59,3 +59,13 @@ class Http:
             timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
             self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
         return self._session
+
+
+async def _whole(content: "aiohttp.StreamReader") -> bytes:
+    """The body to its end: a single `read` gives only what has arrived so far."""
+    body = bytearray()
+    async for part in content.iter_any():
+        body += part
+        if len(body) > ANSWER_BYTES_MAX:
+            raise RequestFailed(f"the answer is longer than {ANSWER_BYTES_MAX} bytes")
+    return bytes(body)
