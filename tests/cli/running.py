@@ -1,8 +1,12 @@
 """Runs commands in this process, as `posthouse` would."""
 
+import sys
+
 from click.testing import CliRunner, Result
 
 from posthouse.cli.root import root
+
+COMMAND = (sys.executable, "-m", "posthouse")
 
 
 def run(*args: str, typed: str | None = None, **environment: str) -> Result:

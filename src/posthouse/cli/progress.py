@@ -39,3 +39,15 @@ async def _look(bar: "Progress", task: "TaskID", done: Callable[[], int], runtim
     while True:
         bar.update(task, completed=done())
         await runtime.clock.sleep(LOOK_EACH_S)
+
+
+@contextmanager
+def working(what: str, *, shown: bool = True) -> Iterator[None]:
+    """Inside, show that something is being done whose length is not known."""
+    if not shown or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield

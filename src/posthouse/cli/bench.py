@@ -1,0 +1,76 @@
+"""`posthouse bench`: run a benchmark against a server of its own, beside a raw limit measured in the same run."""
+
+import asyncio
+import inspect
+from collections.abc import Callable, Coroutine, Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+import click
+
+from posthouse.cli.failure import Exit, Failure
+from posthouse.cli.output import Output, json_option, pass_output
+
+NAMES = ("fanout", "send", "idle", "storm")
+CHECKS = ("lost", "duplicated", "reordered")
+"""Keys of a result that must be zero."""
+
+Bench = Callable[..., Coroutine[Any, Any, Mapping[str, object]]]
+
+
+@click.command
+@click.argument("name", type=click.Choice(NAMES))
+@click.option(
+    "--database",
+    default="sqlite",
+    show_default=True,
+    help="sqlite, postgresql (one of its own), or postgresql://… (an empty one).",
+)
+@click.option(
+    "--set", "sizes", multiple=True, metavar="SIZE=N", help="Change a size, such as members=200; repeatable."
+)
+@json_option
+@pass_output
+def bench(output: Output, name: str, database: str, sizes: tuple[str, ...]) -> None:
+    """Measure one thing: fanout, send, idle or storm.
+
+    Starts a server of its own in a temporary folder, and takes a minute or more. docs/benchmarks.md says what is done
+    and what the keys mean. The exit code is 5 when messages were lost, doubled or out of order.
+    """
+    from posthouse.cli.progress import working
+
+    run: Bench = getattr(import_module(f"posthouse.load.bench.{name}"), name)
+    changed = dict(_size(run, size) for size in sizes)
+    with working(f"bench {name}", shown=not output.json):
+        result = asyncio.run(run(database, **changed))
+    width = max(map(len, result))
+    output.emit(result, "\n".join(f"{key:{width}}  {_shown(value)}" for key, value in result.items()))
+    if any(result.get(check) for check in CHECKS):
+        raise Failure(
+            "The checks failed: messages were lost, doubled or out of order.", "", Exit.CHECKS_FAILED
+        )
+
+
+def _size(run: Bench, size: str) -> tuple[str, int | float]:
+    """One SIZE=N, with N of the type that the benchmark has there."""
+    known = {
+        each.name: each.default
+        for each in inspect.signature(run).parameters.values()
+        if each.name != "database"
+    }
+    name, _, value = size.partition("=")
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+        raise click.BadParameter(f"there is no size {name!r}; {hint}", param_hint="--set")
+    try:
+        return name, type(known[name])(value)
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is no number; {name} is {known[name]}", param_hint="--set"
+        ) from None
+
+
+def _shown(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int | float) else str(value)
