@@ -135,6 +135,8 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is None:
+            self._shell.stream.mark_taken()
         await self.close()
 
     async def start(self) -> None:
@@ -243,18 +245,12 @@ class Client:
         if len(mentions) > MENTIONS_MAX:
             raise InvalidArgument(f"{len(mentions)} users are mentioned; at most {MENTIONS_MAX} are allowed")
         body = _body(content)
+        _checked_id(conv, "conversation")
         core.outbox.reserve()
+        client_id = self._shell.next_client_id()
         made_at_ms = self._runtime.clock.now_ms() + core.clock_offset_ms
-        item = item_of(
-            _checked_id(conv, "conversation"),
-            self._shell.next_client_id(),
-            made_at_ms,
-            body,
-            kind,
-            reply_to,
-            tuple(mentions),
-        )
-        posted = item.handle = Posted(conv, item.send.client_id)
+        item = item_of(conv, client_id, made_at_ms, body, kind, reply_to, tuple(mentions))
+        posted = item.handle = Posted(conv, client_id)
         self._shell.post(item)
         return posted
 
@@ -263,8 +259,9 @@ class Client:
     def events(self) -> AsyncIterator[Event]:
         """Everything that happens, in order, until the client is closed: `async for event in client.events()`.
 
-        Events since the client was started are kept for the first reader, up to `events_max`. An event counts as
-        taken when the next one is asked for. Raises what ended the client, if it was not `close`.
+        Events since the client was started are kept for the first reader, up to `events_max`. Leaving the loop and
+        beginning another goes on where the first stopped. With a store, an event counts as taken when the next one
+        is asked for, or the `async with` block ends well. Raises what ended the client, if it was not `close`.
         """
         return self._shell.stream.events()
 

@@ -38,9 +38,14 @@ class Address(msgspec.Struct, frozen=True):
 
 def parse_address(address: str) -> Address:
     """`http(s)://host:port` asks for endpoints; `ws(s)://…` names the one endpoint. Raises `InvalidArgument`."""
-    parts = urlsplit(address if "://" in address else f"http://{address}")
-    if parts.scheme not in _SOCKET_SCHEMES or not parts.hostname:
-        raise InvalidArgument(f"{address!r} is no address; write http://host:port (or https://host)")
+    problem = f"{address!r} is no address; write http://host:port (or https://host)"
+    try:
+        parts = urlsplit(address if "://" in address else f"http://{address}")
+        valid = parts.scheme in _SOCKET_SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        raise InvalidArgument(problem) from None
+    if not valid:
+        raise InvalidArgument(problem)
     names_socket = parts.scheme in ("ws", "wss")
     base = parts.path.rstrip("/")
     socket_path = base if names_socket and base else base + SOCKET_PATH

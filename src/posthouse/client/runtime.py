@@ -3,6 +3,7 @@
 A client makes its own unless it is given one; give many clients the same one. Belongs to one event loop.
 """
 
+import asyncio
 import random
 import ssl
 from types import TracebackType
@@ -49,6 +50,7 @@ class Runtime:
 
     async def close(self) -> None:
         """Stop the tasks and close the HTTP connections."""
+        await asyncio.sleep(0)  # a task cancelled before its first step would leave its coroutine unawaited
         await self.tasks.close()
         await self.http.close()
 

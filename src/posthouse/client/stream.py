@@ -21,8 +21,8 @@ class Stream:
     """Takes events from the core and gives them to the application, in order."""
 
     __slots__ = (
-        "_by_type", "_closed", "_error", "_handlers", "_on_room", "_on_taken", "_pumped", "_queue",
-        "_queued", "_reading", "_short", "_waiter", "events_max", "notices_dropped",
+        "_by_type", "_closed", "_error", "_handed", "_handlers", "_on_room", "_on_taken", "_pumped", "_queue",
+        "_queued", "_read", "_short", "_waiter", "events_max", "notices_dropped",
     )  # fmt: skip
 
     def __init__(
@@ -34,7 +34,8 @@ class Stream:
         self._on_taken = on_taken
         self._queue: deque[Event] = deque()
         self._queued = True
-        self._reading = False
+        self._read = False
+        self._handed: Event | None = None
         self._short = False
         self._closed = False
         self._error: ClientError | None = None
@@ -70,40 +71,52 @@ class Stream:
     def subscribe(self, kind: type[Event], handler: Handler) -> None:
         """Call `handler` with each event of a kind. Coroutine functions are awaited by `pump`, in order."""
         if inspect.iscoroutinefunction(handler):
-            if self._reading and not self._pumped:
-                raise ClientError("events() is being read: use it, or async callbacks, not both")
+            if self._read:
+                raise ClientError("events() reads the events already: use it, or async callbacks, not both")
             self._pumped.append((kind, handler))
             self._queued = True
             return
         self._handlers.append((kind, handler))  # type: ignore[arg-type]  # it is no coroutine function
         self._by_type.clear()
-        self._queued = self._reading or bool(self._pumped)
+        self._queued = self._read or bool(self._pumped)
         if not self._queued:
             self._queue.clear()
 
-    async def events(self) -> AsyncIterator[Event]:
-        """Events in order until the client is closed; raises the error that closed it, if one did."""
-        if self._reading:
-            raise ClientError(
-                "the events are being read already: there is one stream (async callbacks use it, too)"
-            )
-        self._reading = self._queued = True
-        try:
-            while await self._ready():
-                event = self._queue.popleft()
-                self._make_room()
-                try:
-                    yield event
-                finally:  # the application asks for the next one, or stops reading
-                    self._on_taken(event)
-        finally:
-            self._reading = False
-        if self._error is not None:
-            raise self._error
+    def events(self) -> AsyncIterator[Event]:
+        """Events in order until the client is closed; then raises the error that closed it, if one did."""
+        if self._pumped:
+            raise ClientError("async callbacks read the events already: use them, or events(), not both")
+        self._read = self._queued = True
+        return _Events(self)
+
+    async def take(self) -> Event | None:
+        """The next event; the one before it counts as taken. None: the client is closed."""
+        self.mark_taken()
+        if self._waiter is not None:
+            raise ClientError("another task reads the events: there is one stream for one reader")
+        while not self._queue:
+            if self._closed:
+                if self._error is not None:
+                    raise self._error
+                return None
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        event = self._handed = self._queue.popleft()
+        self._make_room()
+        return event
+
+    def mark_taken(self) -> None:
+        """The application is done with the event it was given last."""
+        handed, self._handed = self._handed, None
+        if handed is not None:
+            self._on_taken(handed)
 
     async def pump(self) -> None:
         """Await the async callbacks, one event after the other. An error of theirs goes to the loop's handler."""
-        async for event in self.events():
+        while (event := await self.take()) is not None:
             for kind, handler in self._pumped:
                 if isinstance(event, kind):
                     (outcome,) = await asyncio.gather(handler(event), return_exceptions=True)
@@ -117,17 +130,6 @@ class Stream:
         self._error = error
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-    async def _ready(self) -> bool:
-        while not self._queue:
-            if self._closed:
-                return False
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        return True
 
     def _refuse(self, event: Event) -> bool:
         if isinstance(event, KEPT_EVENTS):
@@ -146,3 +148,21 @@ class Stream:
             handler for wanted, handler in self._handlers if issubclass(kind, wanted)
         )
         return found
+
+
+class _Events:
+    """What `events()` gives: leaving a loop and beginning another one goes on where the first stopped."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def __aiter__(self) -> "_Events":
+        return self
+
+    async def __anext__(self) -> Event:
+        event = await self._stream.take()
+        if event is None:
+            raise StopAsyncIteration
+        return event
