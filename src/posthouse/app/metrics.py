@@ -1,6 +1,6 @@
 """The node's counters as Prometheus metrics. Rooms count in plain integers; they are read when somebody asks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -30,6 +30,7 @@ class NodeMetrics(Collector):
         roster: Roster,
         repair: Repair,
         probes: Probes,
+        answers: Mapping[tuple[str, int], int],
     ) -> None:
         self._gateway = gateway
         self._listener = listener
@@ -39,6 +40,7 @@ class NodeMetrics(Collector):
         self._roster = roster
         self._repair = repair
         self._probes = probes
+        self._answers = answers
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -63,6 +65,10 @@ class NodeMetrics(Collector):
         for event, count in self._listener.statistics().items():
             sockets.add_metric([event], count)
         yield sockets
+        answers = CounterMetricFamily("posthouse_api", "Answers of the REST API", labels=["route", "status"])
+        for (route, status), count in self._answers.items():
+            answers.add_metric([route, str(status)], count)
+        yield answers
 
     def _gauges(self) -> Iterator[tuple[str, str, float]]:
         yield "ready", "1 when this node should get traffic", self._probes.readiness().ready

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,7 @@ class Node:
             gateway_limits(config),
         )
         api_keys = ApiKeys((app, digest) for app, own in keys.apps.items() for digest in own.api_key_hashes)
+        self.answers: Counter[tuple[str, int]] = Counter()
         self._api = self._build_api(TokenIssuer(keys.apps), ApiCredentials(verifier, api_keys))
         self._tasks = Tasks(clock)
         self._runner: web.AppRunner | None = None
@@ -153,7 +155,10 @@ class Node:
             clock=self._clock,
             new_id=lambda: secrets.token_urlsafe(16),
         )
-        return build_api(context, callers)
+        return build_api(context, callers, self._count_answer)
+
+    def _count_answer(self, route: str, status: int) -> None:
+        self.answers[route, status] += 1
 
     def _metrics_text(self) -> bytes:
         assert self._listener is not None
@@ -169,5 +174,6 @@ class Node:
                 self._roster,
                 self._repair,
                 self._probes,
+                self.answers,
             )
         return self._metrics.text()

@@ -31,6 +31,7 @@ def gateway_limits(config: Config) -> GatewayLimits:
     limits = config.limits
     return GatewayLimits(
         frame_bytes_max=limits.frame_bytes_max,
+        page_bytes_max=limits.outbox_bytes_max // 2,
         in_flight_max=limits.in_flight_max,
         entering_max=limits.entering_max,
         hello_timeout_ms=limits.hello_timeout_ms,

@@ -25,6 +25,7 @@ from posthouse.storage.base import Log, Refused, StorageError
 _log = logger(__name__)
 
 CATCH_UP_ENTRIES_MAX = 200
+CATCH_UP_BYTES_MAX = 64 * 1024
 
 
 class Audience:
@@ -158,7 +159,12 @@ class Audience:
                 await self._replay(room, first)
             while room.head is not None and room.head < room.wanted and room.sessions:
                 page = await self._log.read(
-                    room.key[0], room.key[1], None, after=room.head, limit=CATCH_UP_ENTRIES_MAX
+                    room.key[0],
+                    room.key[1],
+                    None,
+                    after=room.head,
+                    limit=CATCH_UP_ENTRIES_MAX,
+                    bytes_max=CATCH_UP_BYTES_MAX,
                 )
                 if isinstance(page, Refused) or not page.entries:
                     break

@@ -44,7 +44,7 @@ class SocketLimits:
     """Frames of one message; more close with 1009."""
     control_frames_per_s_max: int = 20
     """Pings and pongs of one client; more close with 1008."""
-    outbox_bytes_max: int = 256 * 1024
+    outbox_bytes_max: int = 512 * 1024
     """What waits to be written to one client; more is an overflow."""
     kernel_outbox_bytes: int = 128 * 1024
     """The kernel's send buffer of each connection: what else may wait for a slow reader. 0: the kernel's choice."""

@@ -12,6 +12,8 @@ class GatewayLimits:
 
     frame_bytes_max: int = 64 * 1024
     body_bytes_max: int = BODY_BYTES_MAX
+    page_bytes_max: int = 256 * 1024
+    """One answer of `fetch` or `list`; also what may still be unread when the next one is written."""
     in_flight_max: int = 256
     entering_max: int = 20_000
     hello_timeout_ms: int = 10_000

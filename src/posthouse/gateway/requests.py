@@ -5,6 +5,7 @@ from posthouse.gateway.session import Session
 from posthouse.kit.tasks import Tasks
 from posthouse.messaging.receipts import Receipts
 from posthouse.model.ids import INTEGER_MAX
+from posthouse.protocol.codec import encode
 from posthouse.protocol.codes import Code
 from posthouse.protocol.frames import (
     CURSORS_MAX,
@@ -70,7 +71,13 @@ class Requests:
             session.refuse(Code.INVALID_REQUEST, reason, ref=frame.ref)
             return
         page = await self._log.read(
-            session.app, frame.conv, session.user, after=frame.after, before=frame.before, limit=frame.limit
+            session.app,
+            frame.conv,
+            session.user,
+            after=frame.after,
+            before=frame.before,
+            limit=frame.limit,
+            bytes_max=self._limits.page_bytes_max // 2,
         )
         if isinstance(page, Refused):
             session.refuse(page.code, page.reason, ref=frame.ref)
@@ -83,18 +90,36 @@ class Requests:
             first_seq=page.first_seq,
             complete=page.complete,
         )
-        session.send(answer)
+        self._send_page(session, frame.ref, answer)
 
     async def _list(self, session: Session, frame: List) -> None:
         if not 0 < frame.limit <= LIST_LIMIT_MAX:
             session.refuse(Code.INVALID_REQUEST, f"the limit is 1 to {LIST_LIMIT_MAX}", ref=frame.ref)
             return
-        try:
-            found = await self._log.summaries(session.app, session.user, page=frame.page, limit=frame.limit)
-        except ValueError as error:
-            session.refuse(Code.INVALID_REQUEST, str(error), ref=frame.ref)
-            return
-        session.send(Conversations(ref=frame.ref, items=found.items, next_page=found.next_page))
+        limit = frame.limit
+        while True:
+            try:
+                found = await self._log.summaries(session.app, session.user, page=frame.page, limit=limit)
+            except ValueError as error:
+                session.refuse(Code.INVALID_REQUEST, str(error), ref=frame.ref)
+                return
+            answer = Conversations(ref=frame.ref, items=found.items, next_page=found.next_page)
+            if limit == 1 or self._fits(answer):
+                self._send_page(session, frame.ref, answer)
+                return
+            limit = max(1, min(limit, len(found.items)) // 2)
+
+    def _fits(self, answer: Conversations) -> bool:
+        """Large last entries make a large page: then the client gets a smaller one, and the mark of the next."""
+        return len(encode(answer)) <= self._limits.page_bytes_max
+
+    def _send_page(self, session: Session, ref: int, answer: Entries | Conversations) -> None:
+        """Answer, unless so much is still unread that the page would count the client as a slow reader."""
+        if session.socket.buffered_bytes > self._limits.page_bytes_max:
+            retry_ms = self._limits.retry_after_ms(Code.BUSY)
+            session.refuse(Code.BUSY, "read the earlier answers first", ref=ref, retry_after_ms=retry_ms)
+        else:
+            session.send(answer)
 
     def _set_cursors(self, session: Session, frame: SetCursors) -> None:
         def answer(refused: Refused | None) -> None:

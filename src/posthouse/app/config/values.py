@@ -105,8 +105,9 @@ class Limits(Room, frozen=True, kw_only=True):
     outbox_bytes_max: Annotated[
         Count,
         says("""What may wait to be written to one client. Beyond: disconnected as slow_reader; it resumes and
-            catches up from the log. Memory in the worst case: this times the connections."""),
-    ] = 262_144
+            catches up from the log. Memory in the worst case: this times the connections. One answer to a client
+            takes at most half of it."""),
+    ] = 524_288
     in_flight_max: Annotated[
         Count,
         says("Unanswered requests of one session, sends included. Beyond: refused as in_flight_limit."),
