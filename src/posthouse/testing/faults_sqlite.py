@@ -4,7 +4,7 @@ A power cut keeps what was synced; of what was not, it keeps any part, sector by
 files whose directory was not synced. Everything random comes from the given generator. Used by several threads.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -49,7 +49,8 @@ class Disk:
     """Register with `with Disk(random) as disk`, then open databases with `vfs=disk.name`.
 
     `operations` counts writes, truncations and syncs; the power goes when it reaches `cut_at`. `writes_fail` and
-    `syncs_fail` are raised instead of doing so; `read_only` is what a file system becomes after an error.
+    `syncs_fail` are raised instead of doing so, for files whose name ends in `fails_on`; `read_only` is what a file
+    system becomes after an error.
     """
 
     def __init__(self, random: Random) -> None:
@@ -62,6 +63,7 @@ class Disk:
         self.read_only = False
         self.writes_fail: type[apsw.Error] | None = None
         self.syncs_fail: type[apsw.Error] | None = None
+        self.fails_on = ""
         self.lock = RLock()
         self._random = random
         self._files: dict[str, _Contents] = {}
@@ -107,13 +109,13 @@ class Disk:
         self.step()
         if self.read_only:
             raise apsw.ReadOnlyError("the file system is read-only")
-        if self.writes_fail is not None:
+        if self.writes_fail is not None and path.endswith(self.fails_on):
             raise self.writes_fail("the disk does not take this write")
         self._files[path].pending.append((offset, data))
 
     def synced(self, path: str, with_folder: bool) -> None:
         self.step()
-        if self.syncs_fail is not None:
+        if self.syncs_fail is not None and path.endswith(self.fails_on):
             raise self.syncs_fail("the disk does not sync")
         if self.lies:
             return
@@ -183,7 +185,7 @@ class _File(apsw.VFSFile):
             self._disk.synced(self._path, self._syncs_folder)
 
 
-def flip_bytes(path: Path, pages: Iterator[int], page_bytes: int = 4096) -> None:
+def flip_bytes(path: Path, pages: Iterable[int], page_bytes: int = 4096) -> None:
     """Damage whole pages of a database file, counted from 1, as a failing disk would."""
     with path.open("r+b") as file:
         for page in pages:
