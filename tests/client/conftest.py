@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import pytest
 
 from posthouse.client import Client, EntryReceived, Event
+from posthouse.client.core import Core
 from posthouse.kit.clock import ManualClock
 from tests.client.scripted import ScriptedServer, scripted_server
 
@@ -45,6 +46,13 @@ async def clients(server: ScriptedServer) -> AsyncIterator[Clients]:
     yield made
     for client in made.made:
         await client.close()
+
+
+def core_of(client: Client) -> Core:
+    """What a started client knows."""
+    core = client._shell.core
+    assert core is not None
+    return core
 
 
 async def until(condition: Callable[[], bool]) -> None:

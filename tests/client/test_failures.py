@@ -23,7 +23,7 @@ from posthouse.client import (
 from posthouse.client.errors import ClientError
 from posthouse.kit.clock import ManualClock
 from posthouse.protocol.codes import Code
-from tests.client.conftest import Clients, entries, next_event, texts, turn_until, until
+from tests.client.conftest import Clients, core_of, entries, next_event, texts, turn_until, until
 from tests.client.scripted import Frame, Link, ScriptedServer, Twist, scripted_server
 
 
@@ -217,15 +217,14 @@ async def test_a_server_that_goes_silent_is_left_within_two_beats(server: Script
         Runtime(clock=clock) as runtime,
         Client(server.url, token="ann:1", runtime=runtime, heartbeat_s=5) as client,
     ):
+        connection = core_of(client).connection
         for beats in (1, 2, 3):
-            await clock.advance(5)
-            await turn_until(clock, lambda beats=beats: len(server.frames("ping")) >= beats)  # type: ignore[misc]
-            await until_settled()
+            await turn_until(clock, lambda beats=beats: len(server.frames("ping")) == beats)  # type: ignore[misc]
+            await until(lambda: connection.heard)
         assert client.connected
-        server.twist = swallow_pings
-        await clock.advance(5)
-        await clock.advance(5)
-        assert client.statistics().state == "waiting"
+        server.twist, since = swallow_pings, clock.monotonic()
+        await turn_until(clock, lambda: not client.connected)
+        assert clock.monotonic() - since < 10.2
         assert "does not answer" in (await next_event(client, Disconnected)).reason
 
 

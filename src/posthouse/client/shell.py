@@ -1,4 +1,4 @@
-"""Runs the pure core: socket, alarm, store, token source. Single-threaded on the event loop; idle clients have no task.
+"""Runs the core: socket, alarm, store, token source. Single-threaded on the event loop; idle clients have no task.
 
 Everything the core decides is carried out in `flush`; every entrance from outside ends with it.
 """

@@ -1,0 +1,162 @@
+"""What the SDK asks of the REST API, and how it asks again."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from posthouse.client import Client, RequestFailed, RequestRefused, Runtime
+from posthouse.kit.clock import ManualClock
+from posthouse.model.conversation import History, Role
+from posthouse.protocol.codes import Code
+
+Json = dict[str, Any]
+
+
+class Api:
+    """Answers as it is told and writes down what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, Json | None]] = []
+        self.headers: list[dict[str, str]] = []
+        self.answers: list[tuple[int, Json]] = []
+        self.url = ""
+
+    async def handle(self, request: web.Request) -> web.Response:
+        body = await request.json() if request.can_read_body else None
+        self.asked.append((request.method, request.raw_path, body))
+        self.headers.append(dict(request.headers))
+        status, answer = self.answers.pop(0) if self.answers else (200, {"conv": "made"})
+        return web.json_response(answer, status=status)
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[Api]:
+    api = Api()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", api.handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    api.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield api
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def runtime() -> AsyncIterator[Runtime]:
+    async with Runtime(clock=ManualClock()) as runtime:
+        yield runtime
+
+
+@pytest.fixture
+def client(api: Api, runtime: Runtime) -> Client:
+    """REST needs no session."""
+    return Client(api.url, token="secret", runtime=runtime)
+
+
+async def patiently(runtime: Runtime, ask: Callable[[], Any]) -> Any:
+    """Await a request while virtual time passes, so that its waits end."""
+    asking = asyncio.ensure_future(ask())
+    clock = runtime.clock
+    assert isinstance(clock, ManualClock)
+    async with asyncio.timeout(5):
+        while not asking.done():
+            await clock.advance(0.5)
+            await asyncio.sleep(0.002)
+    return await asking
+
+
+async def test_conversations_are_created_as_asked_with_the_users_token(api: Api, client: Client) -> None:
+    assert (await client.direct("|trey|")).conv == "made"
+    group = await client.create_group("Team", ["bob", "eve"], conv="team", history=History.ALL)
+    assert group.conv == "made"
+    await client.create_channel("News")
+    assert api.asked == [
+        ("POST", "/v1/conversations", {"kind": "direct", "members": ["|trey|"]}),
+        (
+            "POST",
+            "/v1/conversations",
+            {"kind": "group", "members": ["bob", "eve"], "conv": "team", "title": "Team", "history": "all"},
+        ),
+        ("POST", "/v1/conversations", {"kind": "channel", "members": [], "title": "News"}),
+    ]
+    assert {headers["Authorization"] for headers in api.headers} == {"Bearer secret"}
+    assert len({headers["Idempotency-Key"] for headers in api.headers}) == 3
+
+
+async def test_ids_are_encoded_in_paths(api: Api, client: Client) -> None:
+    room = client.conversation("a/b ü#?%")
+    await room.remove("[foo]^/..")
+    await room.invite("x", "y", role=Role.ADMIN)
+    path = "/v1/conversations/a%2Fb%20%C3%BC%23%3F%25/members"
+    assert api.asked == [
+        ("DELETE", f"{path}/%5Bfoo%5D%5E%2F..", None),
+        ("POST", path, {"users": ["x", "y"], "role": "admin"}),
+    ]
+
+
+async def test_facts_and_members_are_read(api: Api, client: Client) -> None:
+    facts = {
+        "conv": "room",
+        "kind": "group",
+        "head": 7,
+        "first_seq": 1,
+        "history": "all",
+        "members": 3,
+        "created_ms": 1,
+    }
+    member = {"user": "ann", "role": "owner", "joined_seq": 1}
+    api.answers = [
+        (200, facts),
+        (200, {"members": [member], "next_after": "ann"}),
+        (200, {"members": [member | {"user": "bob"}]}),
+    ]
+    room = client.conversation("room")
+    info = await room.info()
+    assert (info.head, info.members, info.history) == (7, 3, History.ALL)
+    assert [member.user async for member in room.members()] == ["ann", "bob"]
+    assert [path for _, path, _ in api.asked[1:]] == [
+        "/v1/conversations/room/members?limit=500",
+        "/v1/conversations/room/members?after=ann&limit=500",
+    ]
+
+
+async def test_a_change_that_cannot_be_made_now_is_repeated_under_the_same_key(
+    api: Api, client: Client, runtime: Runtime
+) -> None:
+    busy = {"code": int(Code.UNAVAILABLE), "name": "unavailable", "reason": "later", "retry_after_ms": 200}
+    api.answers = [(503, busy), (502, {}), (200, {"conv": "made"})]
+    await patiently(runtime, lambda: client.create_group("Team"))
+    assert len(api.asked) == 3
+    assert len({headers["Idempotency-Key"] for headers in api.headers}) == 1
+
+
+async def test_what_is_refused_is_not_repeated(api: Api, client: Client) -> None:
+    api.answers = [
+        (404, {"code": int(Code.NOT_MEMBER), "name": "not_member", "reason": "no such conversation"})
+    ]
+    with pytest.raises(RequestRefused, match="no such conversation") as caught:
+        await client.conversation("room").invite("bob")
+    assert caught.value.code == Code.NOT_MEMBER
+    assert len(api.asked) == 1
+
+
+async def test_a_refused_token_is_replaced_once(api: Api, runtime: Runtime) -> None:
+    tokens = iter(["old", "new", "newer"])
+    client = Client(api.url, token=lambda: next(tokens), runtime=runtime)
+    refusal = (401, {"code": int(Code.TOKEN_EXPIRED), "name": "token_expired", "reason": "expired"})
+    api.answers = [refusal, (200, {"conv": "made"}), refusal, refusal]
+    await client.create_group()
+    assert [headers["Authorization"] for headers in api.headers] == ["Bearer old", "Bearer new"]
+    with pytest.raises(RequestRefused, match="expired"):
+        await client.create_group()
+
+
+async def test_an_api_that_does_not_answer_is_given_up(runtime: Runtime) -> None:
+    client = Client("http://127.0.0.1:9", token="x", runtime=runtime)
+    with pytest.raises(RequestFailed, match="no answer"):
+        await patiently(runtime, lambda: client.create_group())

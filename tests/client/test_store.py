@@ -1,0 +1,284 @@
+"""A store file keeps what was not acknowledged, and where the reader stood, over any end of the application."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import sys
+from pathlib import Path
+
+import pytest
+
+from posthouse.client import (
+    Client,
+    MessageReceived,
+    OutboxFull,
+    StoreFailed,
+    StoreInUse,
+    StoreMismatch,
+)
+from posthouse.client.host import Saved
+from posthouse.client.outbox import Item, item_of
+from posthouse.client.store import Store
+from tests.client.conftest import Clients, entries, next_event, texts, until
+from tests.client.scripted import Frame, Link, ScriptedServer
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "deep" / "ann.store"
+
+
+class Opened:
+    """A store of its own, with what it reported."""
+
+    def __init__(self, path: Path) -> None:
+        self.stored: list[str] = []
+        self.failed: list[str] = []
+        self.batches = 0
+        self.store = Store(path, self._hear)
+
+    def _hear(self, items: list[Item], error: StoreFailed | None) -> None:
+        self.batches += 1
+        (self.stored if error is None else self.failed).extend(item.send.client_id for item in items)
+
+
+def item(name: str) -> Item:
+    return item_of("room", name, 7, b'{"text":"\xc3\xbc"}', "x.kind", 3, ("bob",))
+
+
+async def test_what_was_put_and_noted_is_there_after_a_restart(path: Path) -> None:
+    first = Opened(path)
+    await first.store.open()
+    saved = Saved("ann", "d1", "e1", "resume", -5, listed=True)
+    first.store.remember(saved)
+    for name in ("a", "b", "c"):
+        first.store.put(item(name))
+    first.store.settle("b")
+    first.store.note("room", 4)
+    first.store.note("gone", 5)
+    first.store.note("gone", None)
+    await first.store.close()
+    second = Opened(path)
+    loaded = await second.store.open()
+    await second.store.close()
+    assert loaded.saved == saved._replace(positions={"room": 4})
+    assert loaded.sends == [item("a").send, item("c").send]
+
+
+async def test_all_that_is_put_while_a_batch_is_written_goes_into_the_next_one(path: Path) -> None:
+    opened = Opened(path)
+    await opened.store.open()
+    for number in range(500):
+        opened.store.put(item(f"n{number}"))
+    await opened.store.close()
+    assert opened.stored == [f"n{number}" for number in range(500)]
+    assert opened.batches <= 3
+
+
+async def test_positions_are_void_until_every_conversation_has_one(path: Path) -> None:
+    first = Opened(path)
+    await first.store.open()
+    first.store.remember(Saved("ann", "d1", "e1", listed=True))
+    first.store.note("room", 4)
+    first.store.write()
+    first.store.remember(Saved("ann", "d1", "e2"))
+    first.store.note("other", 1)
+    await first.store.close()
+    second = Opened(path)
+    loaded = await second.store.open()
+    await second.store.close()
+    assert not loaded.saved.listed
+    assert loaded.saved.positions == {"other": 1}
+
+
+async def test_a_write_that_fails_fails_the_sends_and_keeps_the_rest_for_later(path: Path) -> None:
+    opened = Opened(path)
+    await opened.store.open()
+    opened.store.put(item("a"))
+    await until(lambda: bool(opened.stored))
+    opened.store.note("room", 4)
+    opened.store.put(item("a"))  # the same name twice breaks a constraint
+    await until(lambda: bool(opened.failed))
+    await opened.store.close()
+    second = Opened(path)
+    loaded = await second.store.open()
+    await second.store.close()
+    assert dict(loaded.saved.positions) == {"room": 4}
+    assert len(loaded.sends) == 1
+
+
+async def test_one_file_serves_one_client(path: Path) -> None:
+    first, second = Opened(path), Opened(path)
+    await first.store.open()
+    with pytest.raises(StoreInUse, match="file of its own"):
+        await second.store.open()
+    await first.store.close()
+
+
+async def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.write_bytes(b"not a database" * 500)
+    with pytest.raises(StoreFailed, match="broken"):
+        await Opened(broken).store.open()
+    newer = tmp_path / "newer"
+    with sqlite3.connect(newer) as db:
+        db.execute("PRAGMA user_version=99")
+    db.close()
+    with pytest.raises(StoreFailed, match="newer version"):
+        await Opened(newer).store.open()
+
+
+async def test_a_message_posted_offline_is_sent_by_the_next_run(
+    server: ScriptedServer, clients: Clients, path: Path
+) -> None:
+    server.add("room", "ann")
+    await server.stop()
+    first = clients.make(store=path, device="")
+    await first.start()
+    posted = [first.post("room", str(number)) for number in range(3)]
+    for each in posted:
+        await each.stored
+    device = first.device
+    await first.close()
+    await server.start()
+    second = await clients.open(store=path, device="")
+    await second.flush()
+    assert second.device == device
+    assert texts(server.logs["room"]) == ["0", "1", "2"]
+    assert [frame["client_id"] for frame in server.frames("send")] == [each.client_id for each in posted]
+    await second.close()
+    third = await clients.open(store=path, device="")
+    assert third.statistics().unacknowledged == 0
+    assert len(server.logs["room"]) == 3
+
+
+async def test_a_message_goes_to_the_server_only_after_it_was_stored(
+    server: ScriptedServer, clients: Clients, path: Path
+) -> None:
+    server.add("room", "ann")
+    client = await clients.open(store=path)
+    posted = client.post("room", "hello")
+    assert not posted.stored.done()
+    await posted.stored
+    assert server.frames("send") == []
+    await posted.acked
+    assert len(server.frames("send")) == 1
+
+
+async def test_a_full_outbox_counts_what_an_earlier_run_left(
+    server: ScriptedServer, clients: Clients, path: Path
+) -> None:
+    await server.stop()
+    first = clients.make(store=path)
+    await first.start()
+    await first.post("room", "1").stored
+    await first.close()
+    second = clients.make(store=path, outbox_messages_max=1)
+    await second.start()
+    with pytest.raises(OutboxFull):
+        second.post("room", "2")
+    await second.close()
+    await server.start()
+
+
+async def test_a_reader_goes_on_where_it_stopped(
+    server: ScriptedServer, clients: Clients, path: Path
+) -> None:
+    server.add("room", "ann")
+    first = await clients.open(store=path)
+    for number in range(5):
+        await server.entry("room", str(number))
+    assert await entries(first, 3) == [("room", 1), ("room", 2), ("room", 3)]
+    first._shell.stream.mark_taken()
+    await first.close()
+    for number in range(5, 7):
+        await server.entry("room", str(number))
+    second = await clients.open(store=path)
+    assert await entries(second, 4) == [("room", seq) for seq in (4, 5, 6, 7)]
+    assert server.hellos[1]["resume"]["positions"]["room"] == 3
+
+
+async def test_an_event_whose_handling_failed_comes_again_after_the_restart(
+    server: ScriptedServer, path: Path
+) -> None:
+    server.add("room", "ann")
+
+    async def fail_on_first() -> None:
+        async with Client(server.url, token="ann:1", store=path) as client:
+            await server.entry("room", "1")
+            await next_event(client, MessageReceived)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail_on_first()
+    async with Client(server.url, token="ann:1", store=path) as second:
+        assert await entries(second, 1) == [("room", 1)]
+        await server.entry("room", "2")
+        assert await entries(second, 1) == [("room", 2)]
+    async with Client(server.url, token="ann:1", store=path) as third:
+        await server.entry("room", "3")
+        assert await entries(third, 1) == [("room", 3)]
+
+
+async def test_a_store_belongs_to_one_device_and_one_user(
+    server: ScriptedServer, clients: Clients, path: Path
+) -> None:
+    client = await clients.open(store=path)
+    await client.close()
+    with pytest.raises(StoreMismatch, match="device"):
+        await clients.open(store=path, device="another")
+    other = clients.make("bob", store=path, device="ann-1")
+    await other.start()
+    with pytest.raises(StoreMismatch, match="user"):
+        await other.wait_connected()
+
+
+APPLICATION = """
+import asyncio, sys
+from posthouse import Client
+
+async def main():
+    client = Client(sys.argv[1], token="ann:1", store=sys.argv[2], reconnect_jitter_s=0.01)
+    await client.start()
+    posted = [client.post("room", str(number)) for number in range(20)]
+    for each in posted:
+        await each.stored
+    print("stored", flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+async def test_an_application_killed_between_store_and_ack_loses_nothing_and_doubles_nothing(
+    server: ScriptedServer, path: Path
+) -> None:
+    """The server commits the sends but its acks never arrive; the application is killed and started again."""
+    server.add("room", "ann")
+
+    async def commit_silently(link: Link, frame: Frame) -> bool:
+        if frame["t"] != "send" or len(server.logs["room"]) >= 7:
+            return bool(frame["t"] == "send")
+        await server._append(
+            "room", "message", frame["body"], "ann", link.device, frame["client_id"], but=link
+        )
+        return True
+
+    server.twist = commit_silently
+    arguments = ("-c", APPLICATION, server.url, str(path))
+    application = await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert application.stdout is not None
+        async with asyncio.timeout(10):
+            assert await application.stdout.readline() == b"stored\n"
+        await server.until(lambda: len(server.logs["room"]) == 7)
+    finally:
+        os.kill(application.pid, signal.SIGKILL)
+        await application.wait()
+    server.twist = None
+    async with Client(server.url, token="ann:1", store=path) as client:
+        await client.flush()
+    assert texts(server.logs["room"]) == [str(number) for number in range(20)]
