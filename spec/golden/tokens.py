@@ -54,6 +54,12 @@ def _claims(**changes: object) -> dict[str, object]:
 
 GOOD_TOKEN = _token(_claims())
 
+
+def token_of(user: str, device: str | None = None) -> str:
+    """A good token of another user."""
+    return _token(_claims(sub=user, device=device))
+
+
 CASES: list[tuple[str, str, int]] = [
     ("the least a token says", GOOD_TOKEN, 0),
     ("signed with Ed25519", _token(_claims(), _PRIVATE.sign, alg="EdDSA", kid="k2"), 0),

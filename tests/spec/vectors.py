@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from spec.generate import ROOT
+from spec.golden.invalid import NOT_UTF8
 from spec.golden.notation import Vector, read
 
-__all__ = ["load", "of", "read"]
+__all__ = ["NOT_UTF8", "load", "of", "read"]
 
 
 def load(name: str) -> dict[str, Any]:
