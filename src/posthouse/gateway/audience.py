@@ -188,20 +188,26 @@ class Audience:
             self._remove(room, users_of(entry))
 
     async def _follow(self, room: Room[Session], entry: Entry) -> None:
-        """The user of an account log joined or left a conversation: their sessions follow it, or no longer."""
-        if entry.kind not in (ACCOUNT_JOINED, ACCOUNT_LEFT):
+        """The user of an account log joined or left a conversation: their sessions follow it, or no longer.
+
+        By now the user may have left or come back again. So sessions enter first and membership is asked after:
+        a leaving that is not in the answer meets them in the room.
+        """
+        user = account_user(entry.conv)
+        if user is None or entry.kind not in (ACCOUNT_JOINED, ACCOUNT_LEFT):
             return
-        conv = account_body(entry).conv
-        followed = self.rooms.get((room.key[0], conv))
-        for session in list(room.sessions):
-            if entry.kind == ACCOUNT_JOINED:
+        app, conv = room.key[0], account_body(entry).conv
+        sessions = list(room.sessions)
+        if entry.kind == ACCOUNT_JOINED:
+            for session in sessions:
                 await self.occupy(session, [conv])
-            elif followed is not None:
+        is_member = await self._log.member(app, conv, user) is not None
+        followed = self.rooms.get((app, conv))
+        if followed is not None and followed.head is None:
+            followed.learn_head((await self.heads.get(app, [conv])).get(conv, 0))
+        if followed is not None and not is_member:
+            for session in sessions:
                 self._discard(followed, session)
-        entered = self.rooms.get((room.key[0], conv))
-        if entered is not None and entered.head is None:
-            heads = await self.heads.get(room.key[0], [conv])
-            entered.learn_head(heads.get(conv, 0))
 
     def _remove(self, room: Room[Session], users: Sequence[str]) -> None:
         """Members have left: after this entry their sessions hear nothing more of the conversation."""
