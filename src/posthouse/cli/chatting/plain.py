@@ -1,5 +1,6 @@
 """`posthouse chat` without a terminal: lines in from standard input, lines out as they enter the log; no editing."""
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,6 +31,10 @@ class Plain:
         """Standard input, line by line, to its end."""
         async for line in typed.lines(sys.stdin):
             yield line
+
+    async def wait_left(self) -> None:
+        """Nobody leaves before the end of their input."""
+        await asyncio.Event().wait()
 
     def show(self, transcript: Transcript) -> None:
         """Go on with another transcript."""

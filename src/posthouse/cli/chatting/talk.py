@@ -40,6 +40,7 @@ HISTORY_ENTRIES_MAX = 500
 MARKED_MEMBERS_MAX = 100
 """In larger conversations nobody is told who has read what: the marks stop at `sent`."""
 LISTED_MAX = 50
+ANSWER_TIMEOUT_S = 10.0
 FAREWELL_S = 3.0
 """How long to wait at the end for what is still on its way."""
 UNREAD_SHOWN_MAX = 3
@@ -54,6 +55,10 @@ class Screen(Protocol):
 
     def typed(self) -> AsyncIterator[str]:
         """What the user types, until they leave."""
+        ...
+
+    async def wait_left(self) -> None:
+        """Return when the user has left, also while what they typed is not all taken."""
         ...
 
     def show(self, transcript: Transcript) -> None:
@@ -76,8 +81,9 @@ class Talk:
         self._summaries: dict[str, Summary] = {}
         self._listed: list[str] = []
         self._unread: dict[str, int] = {}
-        self._held: list[Entry] | None = None
-        """Entries of a conversation that is being opened: they follow its history."""
+        self._opening = ""
+        self._held: list[Entry] = []
+        """Entries of the conversation that is being opened: they follow its history."""
         self._oldest_seq = 0
         self._away = False
         self._landed = asyncio.Event()
@@ -88,16 +94,22 @@ class Talk:
         """Chat in `conv` until the user leaves. Raises what ends the client."""
         self._screen = screen
         async with screen.open():
-            tasks = {start(self._hear()), start(self._obey(conv))}
-            done, running = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in running:
+            work = {start(self._hear()), start(self._obey(conv))}
+            left = start(screen.wait_left())
+            await asyncio.wait({*work, left}, return_when=asyncio.FIRST_COMPLETED)
+            if left.done():
+                await asyncio.wait(work, timeout=FAREWELL_S, return_when=asyncio.FIRST_COMPLETED)
+            ended = {task for task in work if task.done()}
+            for task in (*work, left):
                 task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
-        for task in done:
+            await asyncio.gather(*work, left, return_exceptions=True)
+        for task in ended:
             task.result()
 
     def status(self) -> Row:
         """How things stand, for the row below the line being typed."""
+        if not self.conv:
+            return [("class:status", "opening…")]
         if self._away:
             return [
                 (
@@ -143,11 +155,10 @@ class Talk:
                 pass
 
     async def _take_entry(self, entry: Entry) -> None:
+        if entry.conv == self._opening:
+            self._held.append(entry)
         if entry.conv == self.conv:
-            if self._held is not None:
-                self._held.append(entry)
-            else:
-                self._show(entry)
+            self._show(entry)
             return
         if entry.conv not in self._summaries:
             await self._learn()
@@ -195,11 +206,14 @@ class Talk:
             await wait_event(self._landed, FAREWELL_S, self._clock)
 
     async def _try(self, work: Awaitable[None]) -> None:
-        """What the server or the SDK refuses is told; the chat goes on."""
+        """What is refused, or gets no answer, is told; the chat goes on."""
         try:
-            await work
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                await work
         except ClientError as error:
             self._say(str(error))
+        except TimeoutError:
+            self._say("the server does not answer; try again when it is back")
 
     async def _send(self, text: str) -> None:
         mentions = [user for user in self.transcript.others if _mentions(text, user)][:MENTIONS_MAX]
@@ -257,11 +271,14 @@ class Talk:
 
     async def _open(self, conv: str, *headings: str) -> None:
         """Go to a conversation: its members, its last entries, then what came meanwhile."""
-        self.conv, self._held = conv, []
-        self.transcript = Transcript(self._client.user, await self._cursors(conv))
-        recent = [entry async for entry in self._client.history(conv, limit=HISTORY_ENTRIES)]
+        self._opening = conv
+        try:
+            cursors = await self._cursors(conv)
+            recent = [entry async for entry in self._client.history(conv, limit=HISTORY_ENTRIES)]
+        finally:
+            held, self._held, self._opening = self._held, [], ""
+        self.conv, self.transcript = conv, Transcript(self._client.user, cursors)
         self._oldest_seq = recent[-1].seq if recent else 0
-        held, self._held = self._held, None
         self._screen.show(self.transcript)
         for heading in headings:
             self._say(heading)
@@ -296,10 +313,11 @@ class Talk:
     async def _show_members(self) -> None:
         rows = []
         async for member in self._client.conversation(self.conv).members():
-            behind = self.transcript.last_seq - member.read_seq
+            heard = self.transcript.others.get(member.user, MemberCursor(member.user))
+            behind = self.transcript.last_seq - max(member.read_seq, heard.read)
             you = member.user == self._client.user
             read = "you" if you else "has read everything" if behind <= 0 else f"{behind} behind"
-            rows.append((member.user, member.role.value, read))
+            rows.append((printable.line(member.user), member.role.value, read))
         self._say(*columns(rows))
 
     # What is known

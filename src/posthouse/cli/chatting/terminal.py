@@ -27,7 +27,7 @@ from prompt_toolkit.layout import (
 from prompt_toolkit.layout.processors import BeforeInput
 from prompt_toolkit.output import Output, create_output
 from prompt_toolkit.output.vt100 import Vt100_Output
-from prompt_toolkit.shortcuts import print_formatted_text
+from prompt_toolkit.renderer import print_formatted_text
 from prompt_toolkit.styles import Style
 
 from posthouse.cli.chatting.layout import Row, rows_of, waiting_rows
@@ -75,7 +75,7 @@ class Terminal:
         self._status = status
         self._typed: asyncio.Queue[str | None] = asyncio.Queue()
         self._gone: list[Line] = []
-        self._leaving = False
+        self._left = asyncio.Event()
         self._flush_due: Awaitable[None] | None = None
         self._output = _output()
         self._app: Application[None] = Application(
@@ -111,6 +111,10 @@ class Terminal:
         while (line := await self._typed.get()) is not None:
             yield line
 
+    async def wait_left(self) -> None:
+        """Return when the user has left."""
+        await self._left.wait()
+
     def show(self, transcript: Transcript) -> None:
         """Go on with another transcript; what was shown of the one before scrolls away."""
         self._gone += self.transcript.settle(0, self._height)
@@ -119,8 +123,8 @@ class Terminal:
 
     def leave(self) -> None:
         """End `typed`."""
-        if not self._leaving:
-            self._leaving = True
+        if not self._left.is_set():
+            self._left.set()
             self._typed.put_nowait(None)
         if self._app.is_running and not self._app.is_done:
             self._app.exit()
@@ -141,7 +145,7 @@ class Terminal:
     def _print(self, lines: list[Line]) -> None:
         rows = [row for line in lines for row in self._rows_of(line)]
         if rows:
-            print_formatted_text(_joined(rows), style=STYLE, output=self._output)
+            print_formatted_text(self._output, _joined([*rows, []]), STYLE)
 
     # What is painted
 
