@@ -194,21 +194,21 @@ class Sync:
 
     def _deliver_account(self, entry: Entry) -> bool:
         self.touched = True
-        if entry.kind == ACCOUNT_JOINED:
-            body = _decode_account(entry.body)
+        body = _account_body(entry)
+        if entry.kind == ACCOUNT_JOINED and body.conv:
             told = self._host.emit(ConversationJoined(body.conv, body.joined_seq, entry.seq))
             return told and self._join(body)
-        if entry.kind == ACCOUNT_LEFT:
-            body = _decode_account(entry.body)
+        if entry.kind == ACCOUNT_LEFT and body.conv:
             told = self._host.emit(ConversationLeft(body.conv, body.left_seq, entry.seq))
             return told and self._part(body)
         return self._host.emit(EntryReceived(entry))
 
     def _join(self, body: AccountBody) -> bool:
+        """Live entries come from now on; what was written since the joining is fetched, however much it is."""
         if self.timelines.applied(body.conv) is None:
-            self._begin(body.conv, max(0, body.joined_seq - 1), body.joined_seq)
+            self._begin(body.conv, max(0, body.joined_seq - 1), INTEGER_MAX)
         else:
-            self.timelines.resume(body.conv, body.joined_seq)
+            self.timelines.resume(body.conv, INTEGER_MAX)
         return True
 
     def _part(self, body: AccountBody) -> bool:
@@ -285,3 +285,11 @@ class Sync:
                 self._host.emit(CatchUpFailed(log, answer.code, answer.reason))
 
         self._requests.ask(build, settle, lasts=False)
+
+
+def _account_body(entry: Entry) -> AccountBody:
+    """What an account log's entry says; of a kind from another time, nothing."""
+    try:
+        return _decode_account(entry.body)
+    except msgspec.DecodeError:
+        return AccountBody()
