@@ -55,9 +55,9 @@ def _claims(**changes: object) -> dict[str, object]:
 GOOD_TOKEN = _token(_claims())
 
 
-def token_of(user: str, device: str | None = None) -> str:
+def token_of(sub: str, **claims: object) -> str:
     """A good token of another user."""
-    return _token(_claims(sub=user, device=device))
+    return _token(_claims(sub=sub, **claims))
 
 
 CASES: list[tuple[str, str, int]] = [
