@@ -156,6 +156,21 @@ async def test_a_conversation_joined_while_connected_is_delivered_from_where_the
     assert await entries(client, 2) == [("room", 2), ("room", 3)]
 
 
+async def test_what_was_written_between_a_joining_and_its_news_is_fetched_though_nothing_tells_of_it(
+    server: ScriptedServer, clients: Clients
+) -> None:
+    server.add("room", "bob")
+    client = await clients.open()
+    server.muted = {"room", "~ann"}
+    await server.join("room", "ann")
+    for text in ("unheard", "unheard too"):
+        await server.entry("room", text)
+    server.muted = set()
+    body = {"conv": "elsewhere", "joined_seq": 1}
+    await server._append("~ann", "conversation.left", body, "", "", "")
+    assert await entries(client, 3) == [("room", 1), ("room", 2), ("room", 3)]
+
+
 async def test_a_message_to_a_conversation_just_joined_is_acknowledged_and_delivered_once(
     server: ScriptedServer, clients: Clients
 ) -> None:
