@@ -108,6 +108,23 @@ def test_a_rate_limit_pauses_every_conversation() -> None:
     assert sorted(names(box.take(1.0))) == ["a", "x"]
 
 
+def test_a_server_that_has_too_much_to_do_is_given_less_at_once_and_then_a_little_more() -> None:
+    box = outbox(*map(str, range(100)), in_flight_max=8)
+    first = names(box.take(0.0))
+    for name in first:
+        box.refuse(error(name, Code.RATE_LIMITED, retry_after_ms=1000), 0.0, 0.1)
+    now, most = 0.0, 0
+    for _ in range(30):
+        now += 2.0
+        sends = names(box.take(now))
+        most = max(most, len(sends))
+        for name in sends:
+            box.ack(ack(name))
+        if most < 5:
+            assert len(sends) <= 5
+    assert most == 8
+
+
 def test_after_a_lost_connection_everything_unsettled_goes_out_again_in_order() -> None:
     box = outbox("a", "b", "c", in_flight_max=2)
     box.take(0.0)

@@ -83,8 +83,8 @@ class Client:
         address: str,
         *,
         token: TokenSource,
-        user: str = "",
-        device: str = "",
+        user: str | None = None,
+        device: str | None = None,
         store: str | Path | None = None,
         catch_up: Literal["live", "all"] = "live",
         heartbeat_s: int = 5,
@@ -113,7 +113,9 @@ class Client:
         path = str(store) if store is not None else ""
         self._own_runtime = Runtime(tls=tls) if runtime is None else None
         self._runtime = runtime or self._own_runtime or Runtime()
-        self._shell = Shell(Options(where, token, settings, user, device, path, events_max), self._runtime)
+        self._shell = Shell(
+            Options(where, token, settings, user or "", device or "", path, events_max), self._runtime
+        )
         self._rest = Rest(where.api, self._runtime, self._shell.token)
         self._connect_timeout_s = connect_timeout_s
 

@@ -63,7 +63,7 @@ class Outbox:
 
     __slots__ = (
         "_by_id", "_in_flight", "_in_flight_max", "_lanes", "_open", "_paused_until", "_ready",
-        "messages_max", "reserved", "retries",
+        "_window", "messages_max", "reserved", "retries",
     )  # fmt: skip
 
     def __init__(self, messages_max: int) -> None:
@@ -75,6 +75,8 @@ class Outbox:
         self._ready: deque[str] = deque()
         self._in_flight = 0
         self._in_flight_max = 0
+        self._window = 0.0
+        """How many may be in flight now: halved when the server says it is too much, one more a round that works."""
         self._open = False
         self._paused_until = -inf
 
@@ -116,6 +118,7 @@ class Outbox:
         """A session stands: everything unsettled goes out again, in order."""
         self._open = True
         self._in_flight_max = in_flight_max
+        self._window = float(in_flight_max)
         self._ready = deque(self._lanes)
 
     def lose_connection(self) -> None:
@@ -135,7 +138,7 @@ class Outbox:
             return []
         sends: list[Send] = []
         waiting: list[str] = []
-        while self._ready and self._in_flight < self._in_flight_max:
+        while self._ready and self._in_flight < int(self._window):
             conv = self._ready.popleft()
             lane = self._lanes.get(conv)
             if lane is None:
@@ -153,7 +156,7 @@ class Outbox:
     @property
     def due(self) -> float:
         """When `take` has something to say."""
-        if not self._open or not self._ready or self._in_flight >= self._in_flight_max:
+        if not self._open or not self._ready or self._in_flight >= int(self._window):
             return inf
         soonest = min(
             (self._lane_due(self._lanes[conv]) for conv in self._ready if conv in self._lanes), default=inf
@@ -164,6 +167,7 @@ class Outbox:
 
     def ack(self, ack: Ack) -> Item | None:
         """The send is in the log. None when it was settled before."""
+        self._window = min(self._in_flight_max, self._window + 1 / max(1.0, self._window))
         return self._settle(ack.client_id)
 
     def refuse(self, error: Error, now: float, uniform: float) -> Item | None:
@@ -203,6 +207,8 @@ class Outbox:
             wait_s = max(error.retry_after_ms / 1000, RETRY.delay_s(lane.attempts, uniform))
             lane.ready_at = max(lane.ready_at, now + wait_s)
             if error.code in PAUSING_CODES:
+                if now >= self._paused_until:
+                    self._window = max(1.0, self._window / 2)
                 self._paused_until = max(self._paused_until, now + wait_s)
         self._ready.append(item.send.conv)
 

@@ -1,0 +1,201 @@
+"""The core as a whole: no frame in any order disturbs it, and what it says to the server has the protocol's form."""
+
+from typing import Any
+
+import msgspec
+from hypothesis import given, strategies as st
+
+from posthouse.client.connection import State
+from posthouse.client.core import Core
+from posthouse.client.endpoints import Endpoint
+from posthouse.client.errors import SendRefused
+from posthouse.client.events import Event
+from posthouse.client.host import Order, Saved, Sent, Settings
+from posthouse.client.outbox import Item, item_of
+from posthouse.kit.clock import ManualClock
+from posthouse.protocol.codec import decode_client
+from posthouse.protocol.codes import Code
+from posthouse.protocol.frames import Fetch, Hello, List
+
+WELCOME = {
+    "t": "welcome",
+    "session": "s",
+    "user": "ann",
+    "device": "d",
+    "node": "n",
+    "at_ms": 5,
+    "epoch": "e",
+    "resume_token": "r",
+    "heartbeat_s": 5,
+    "account_head": 0,
+    "limits": {"frame_bytes_max": 1, "body_bytes_max": 1, "in_flight_max": 20, "repeat_window_s": 1},
+}
+
+
+class Host:
+    """Writes down what the core tells."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.settled: list[Sent | SendRefused] = []
+
+    def emit(self, event: Event) -> bool:
+        self.events.append(event)
+        return True
+
+    def settle(self, item: Item, outcome: Sent | SendRefused) -> None:
+        self.settled.append(outcome)
+
+    def note(self, log: str, seq: int | None) -> None:
+        pass
+
+    def remember(self, saved: Saved) -> None:
+        pass
+
+
+def live_core() -> tuple[Core, Host]:
+    host = Host()
+    core = Core(
+        Settings(), Endpoint("ws://a"), ManualClock(), lambda: 0.5, host, Saved(device="d", user="ann")
+    )
+    core.start()
+    core.opened("token")
+    core.received(msgspec.json.encode(WELCOME))
+    return core, host
+
+
+def said(core: Core) -> list[Any]:
+    return [decode_client(message) for message in core.flush()]
+
+
+def test_a_first_session_greets_and_reads_the_list() -> None:
+    core, _ = live_core()
+    assert core.orders == [Order.CONNECT]
+    hello, listing = said(core)
+    assert isinstance(hello, Hello)
+    assert (hello.token, hello.device, hello.resume) == ("token", "d", None)
+    assert isinstance(listing, List)
+
+
+def test_the_servers_time_corrects_ours() -> None:
+    core, _ = live_core()
+    assert core.clock_offset_ms == 5 - 1_700_000_000_000
+
+
+def test_a_welcome_that_comes_twice_changes_nothing() -> None:
+    core, host = live_core()
+    before = len(host.events)
+    core.received(msgspec.json.encode(WELCOME))
+    assert len(host.events) == before
+    assert core.connection.state is State.LIVE
+
+
+def test_an_account_entry_that_cannot_be_read_is_passed_on() -> None:
+    core, host = live_core()
+    said(core)
+    entry = {
+        "conv": "~ann",
+        "seq": 1,
+        "kind": "conversation.joined",
+        "at_ms": 0,
+        "ordinal": 0,
+        "body": {"conv": 5},
+    }
+    core.received(msgspec.json.encode({"t": "entry", "entry": entry}))
+    assert type(host.events[-1]).__name__ == "EntryReceived"
+
+
+CONVS = st.sampled_from(["~ann", "room", "=direct", "other", ""])
+SMALL = st.integers(-2, 6)
+ENTRIES = st.fixed_dictionaries(
+    {
+        "conv": CONVS,
+        "seq": SMALL,
+        "kind": st.sampled_from(
+            ["message", "conversation.joined", "conversation.left", "member.left", "x.y"]
+        ),
+        "at_ms": SMALL,
+        "ordinal": SMALL,
+        "body": st.fixed_dictionaries(
+            {}, optional={"conv": CONVS, "joined_seq": SMALL, "left_seq": SMALL, "users": st.just(["ann"])}
+        ),
+    }
+)
+SUMMARIES = st.fixed_dictionaries(
+    {
+        "conv": CONVS,
+        "kind": st.just("group"),
+        "role": st.just("member"),
+        "head": SMALL,
+        "first_seq": SMALL,
+        "joined_seq": SMALL,
+        "left": st.booleans(),
+    }
+)
+CODES = st.sampled_from([*map(int, Code), 0, 1006, 5000])
+FRAMES = st.one_of(
+    st.fixed_dictionaries({"t": st.just("entry"), "entry": ENTRIES}),
+    st.fixed_dictionaries(
+        {
+            "t": st.just("entries"),
+            "ref": SMALL,
+            "conv": CONVS,
+            "entries": st.lists(ENTRIES, max_size=4),
+            "head": SMALL,
+            "first_seq": SMALL,
+            "complete": st.booleans(),
+        }
+    ),
+    st.fixed_dictionaries(
+        {"t": st.just("conversations"), "ref": SMALL, "items": st.lists(SUMMARIES, max_size=3)}
+    ),
+    st.fixed_dictionaries({"t": st.just("done"), "ref": SMALL}),
+    st.fixed_dictionaries({"t": st.just("heads"), "heads": st.dictionaries(CONVS, SMALL)}),
+    st.fixed_dictionaries(
+        {"t": st.just("cursors"), "conv": CONVS, "of": st.just([{"user": "ann", "read": 3}])}
+    ),
+    st.fixed_dictionaries(
+        {
+            "t": st.just("ack"),
+            "conv": CONVS,
+            "client_id": st.just("c1"),
+            "seq": SMALL,
+            "at_ms": SMALL,
+            "ordinal": SMALL,
+        }
+    ),
+    st.fixed_dictionaries(
+        {"t": st.just("error"), "code": CODES, "reason": st.just("")},
+        optional={"ref": SMALL, "client_id": st.just("c1"), "retry_after_ms": SMALL},
+    ),
+    st.fixed_dictionaries({"t": st.just("goaway"), "code": CODES, "reason": st.just("")}),
+    st.just(WELCOME),
+    st.just({"t": "pong"}),
+)
+
+
+@given(st.lists(st.one_of(FRAMES, st.floats(0.0, 8.0), st.just("lost")), max_size=40))
+def test_no_sequence_of_frames_losses_and_time_disturbs_it(steps: list[Any]) -> None:
+    core, _ = live_core()
+    clock = core._clock
+    assert isinstance(clock, ManualClock)
+    core.orders.clear()
+    core.outbox.reserve()
+    core.post(item_of("room", "c1", 0, b"{}", "message", 0, ()))
+    for step in steps:
+        if isinstance(step, float):
+            clock._elapsed += step
+            core.tick()
+        elif step == "lost":
+            if core.connection.state in (State.LIVE, State.AUTHENTICATING):
+                core.lost(1006, "")
+        elif core.connection.state in (State.LIVE, State.AUTHENTICATING):
+            core.received(msgspec.json.encode(step))
+        for message in core.flush():
+            frame = decode_client(message)
+            assert not isinstance(frame, Fetch) or frame.limit > 0
+        for order in core.orders:
+            if order is Order.CONNECT:
+                core.opened("token")
+        core.orders.clear()
+        assert core.due > clock.monotonic() or core.connection.event_due(clock.monotonic()) or core.dirty
