@@ -60,6 +60,19 @@ async def test_a_body_of_ones_own_and_a_kind_of_ones_own_arrive_as_they_are(
     assert server.logs["room"][0]["body"] == {"x": [1, {"y": "ü"}]}
 
 
+async def test_the_messages_of_one_conversation_are_a_stream_of_their_own(
+    server: ScriptedServer, clients: Clients
+) -> None:
+    server.add("room", "ann")
+    server.add("other", "ann")
+    client = await clients.open()
+    await server.entry("other", "not this")
+    await server.entry("room", "this")
+    async for message in client.conversation("room").messages():
+        assert message.text == "this"
+        break
+
+
 async def test_many_posts_arrive_in_order(server: ScriptedServer, clients: Clients) -> None:
     server.add("room", "ann")
     client = await clients.open()

@@ -12,7 +12,7 @@ from posthouse import __version__
 from posthouse.client.connection import Pace
 from posthouse.client.endpoints import parse_address
 from posthouse.client.errors import InvalidArgument, RequestFailed, RequestRefused
-from posthouse.client.events import Event
+from posthouse.client.events import Event, MessageReceived
 from posthouse.client.host import Sent, Settings
 from posthouse.client.outbox import item_of
 from posthouse.client.posted import Posted
@@ -404,6 +404,12 @@ class ConversationHandle:
     ) -> AsyncIterator[Entry]:
         """As `Client.history`."""
         return self._client.history(self.conv, before=before, after=after, limit=limit)
+
+    async def messages(self) -> AsyncIterator[MessageReceived]:
+        """The messages of this conversation as they come. Reads `Client.events()` and passes over everything else."""
+        async for event in self._client.events():
+            if isinstance(event, MessageReceived) and event.conv == self.conv:
+                yield event
 
     def mark_read(self, seq: int | None = None) -> None:
         """As `Client.mark_read`."""
