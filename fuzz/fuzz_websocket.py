@@ -87,6 +87,7 @@ SEEDS = [
     frame(0x88, b"\x0f\xa1" + "é".encode()),
     frame(0x82, b"binary"),
     frame(0x01, b"") + frame(0x00, b"") * 70,
+    frame(0x01, b"x" * 2_000) + frame(0x00, b"x" * 2_000) + frame(0x80, b"x" * 2_000),
 ]
 WORDS = [
     bytes((start, 0x80)) + bytes(4) for start in (0x00, 0x01, 0x80, 0x81, 0x88, 0x89, 0x8A, 0xC1, 0x41)
