@@ -16,11 +16,24 @@ NAMES = ("fanout", "send", "idle", "storm")
 CHECKS = ("lost", "duplicated", "reordered")
 """Keys of a result that must be zero."""
 
+
+class Name(click.Choice[str]):
+    """The name of a benchmark; of another one, the nearest is suggested."""
+
+    def __init__(self) -> None:
+        super().__init__(NAMES)
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        near = get_close_matches(value, NAMES, n=1, cutoff=0.5)
+        there = f"did you mean {near[0]}?" if near else f"there are: {', '.join(NAMES)}"
+        return f"there is no benchmark {value!r}; {there}"
+
+
 Bench = Callable[..., Coroutine[Any, Any, Mapping[str, object]]]
 
 
-@click.command
-@click.argument("name", type=click.Choice(NAMES))
+@click.command(short_help="Measure the service against a raw limit.")
+@click.argument("name", metavar="NAME", type=Name())
 @click.option(
     "--database",
     default="sqlite",

@@ -23,7 +23,7 @@ def config() -> None:
     """
 
 
-@config.command
+@config.command(short_help="Say whether a server would start with a file.")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), default=DEFAULT_FILE)
 @json_option
 @pass_output
@@ -39,7 +39,7 @@ def check(output: Output, file: Path) -> None:
     output.emit({"ok": True, "file": str(file), "set": sorted(loaded.origins)}, text)
 
 
-@config.command
+@config.command(short_help="Show what is in force, and why.")
 @click.option(
     "--config", "file", type=click.Path(dir_okay=False, path_type=Path), help="The configuration file."
 )
@@ -56,7 +56,7 @@ def show(output: Output, file: Path | None) -> None:
     output.emit({"config": tomllib.loads(text), "origins": loaded.origins}, text.rstrip("\n"))
 
 
-@config.command
+@config.command(short_help="Begin a file that explains every key.")
 @click.argument("file", type=click.Path(allow_dash=True), default=DEFAULT_FILE)
 @click.option("--force", is_flag=True, help="Overwrite the file if it exists.")
 @pass_output

@@ -8,9 +8,17 @@ from posthouse.cli.output import Output, json_option, pass_output
 from posthouse.cli.reach import Reach, reaching
 
 
-@click.command
+@click.command(short_help="List your conversations.")
 @click.option("--unread", is_flag=True, help="Only those with something unread.")
-@click.option("--limit", "-n", type=click.IntRange(1), default=50, show_default=True, help="At most so many.")
+@click.option(
+    "--limit",
+    "-n",
+    metavar="N",
+    type=click.IntRange(1),
+    default=50,
+    show_default=True,
+    help="At most so many.",
+)
 @reaching
 @json_option
 @pass_output

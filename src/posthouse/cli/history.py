@@ -9,11 +9,19 @@ from posthouse.cli.output import Output, json_option, pass_output
 from posthouse.cli.reach import Reach, reaching
 
 
-@click.command
+@click.command(short_help="Show entries of a conversation.")
 @click.argument("conv", type=Conv())
 @click.option("--before", type=click.IntRange(1), metavar="SEQ", help="The entries before this one.")
 @click.option("--after", type=click.IntRange(0), metavar="SEQ", help="The entries after this one.")
-@click.option("--limit", "-n", type=click.IntRange(1), default=50, show_default=True, help="At most so many.")
+@click.option(
+    "--limit",
+    "-n",
+    metavar="N",
+    type=click.IntRange(1),
+    default=50,
+    show_default=True,
+    help="At most so many.",
+)
 @click.option("--all", "everything", is_flag=True, help="All there are, however many.")
 @reaching
 @json_option

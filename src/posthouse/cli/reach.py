@@ -102,26 +102,34 @@ def reaching(command: F) -> F:
 
 
 _OPTIONS = (
-    click.option("--as", "user", default="", envvar="POSTHOUSE_USER", show_envvar=True, help="Who you are."),
+    click.option(
+        "--as",
+        "user",
+        metavar="USER",
+        default="",
+        envvar="POSTHOUSE_USER",
+        show_envvar=True,
+        help="Who you are.",
+    ),
     click.option(
         "--address",
+        metavar="URL",
         default="",
         envvar="POSTHOUSE_ADDRESS",
         show_envvar=True,
-        help="The server.  [default: the one of the data folder, else http://127.0.0.1:8080]",
+        help=f"The server.  [default: the data folder's, else {DEFAULT_ADDRESS}]",
     ),
     click.option(
         "--token",
+        metavar="TOKEN",
         default="",
         envvar="POSTHOUSE_TOKEN",
         show_envvar=True,
         help="Your access token.  [default: one made with the data folder's keys]",
     ),
-    click.option("--app", default="", help="The app, where there are several."),
-    click.option("--data", type=click.Path(file_okay=False), help="The server's data folder, if it is here."),
-    click.option(
-        "--config", "config_file", type=click.Path(dir_okay=False), help="The server's configuration file."
-    ),
+    click.option("--app", metavar="NAME", default="", help="The app, where there are several."),
+    click.option("--data", metavar="FOLDER", help="The server's data folder.  [default: ./posthouse-data]"),
+    click.option("--config", "config_file", metavar="FILE", help="The server's configuration file."),
 )
 
 

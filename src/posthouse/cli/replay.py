@@ -17,18 +17,35 @@ if TYPE_CHECKING:
 BREACHES_SHOWN_MAX = 5
 
 
-@click.command
+@click.command(short_help="Play a chat log, and check what everyone received.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
-    "--speed", type=click.FloatRange(0, min_open=True), help="So many times real time.  [default: no pauses]"
+    "--speed",
+    metavar="N",
+    type=click.FloatRange(0, min_open=True),
+    help="So many times real time.  [default: no pauses]",
 )
-@click.option("--days", type=click.IntRange(1), help="Only the first N days of the log.")
+@click.option("--days", metavar="N", type=click.IntRange(1), help="Only the first N days of the log.")
 @click.option(
-    "--concurrent-days", type=click.IntRange(1), default=4, show_default=True, help="Days played at once."
+    "--concurrent-days",
+    metavar="N",
+    type=click.IntRange(1),
+    default=4,
+    show_default=True,
+    help="Days played at once.",
 )
-@click.option("--address", default="", envvar="POSTHOUSE_ADDRESS", show_envvar=True, help="The server.")
-@click.option("--api-key", default="", envvar="POSTHOUSE_APIKEY", show_envvar=True, help="A back end's key.")
-@click.option("--data", type=click.Path(file_okay=False), help="The server's data folder, if it is here.")
+@click.option(
+    "--address", metavar="URL", default="", envvar="POSTHOUSE_ADDRESS", show_envvar=True, help="The server."
+)
+@click.option(
+    "--api-key",
+    metavar="KEY",
+    default="",
+    envvar="POSTHOUSE_APIKEY",
+    show_envvar=True,
+    help="A back end's key.",
+)
+@click.option("--data", metavar="FOLDER", help="The server's data folder.  [default: ./posthouse-data]")
 @json_option
 @pass_output
 def replay(
@@ -101,7 +118,8 @@ def _api_key_in(folder: Path) -> str:
 
 
 def _summary(file: Path, report: "Report") -> str:
-    played = f"{report.days} days, {report.messages:,} messages by {report.clients:,} clients"
+    days = "1 day" if report.days == 1 else f"{report.days} days"
+    played = f"{days}, {report.messages:,} messages by {report.clients:,} clients"
     lines = [
         f"{file.name}: {played} in {report.seconds:,.1f} s, {report.messages_per_s:,.1f} a second",
         f"  acknowledged  {report.acked:,} of {report.messages:,}",

@@ -70,8 +70,10 @@ def _give_up_on_output() -> None:
 def root(ctx: click.Context) -> None:
     """An instant-messaging service in one command.
 
-    Start a server with `posthouse up`, then chat in two other terminals of the same folder:
-    `posthouse chat --as ann --with bob` and `posthouse chat --as bob --with ann`.
+    \b
+      posthouse up                          run a server, and in other
+      posthouse chat --as ann --with bob    terminals of the same folder
+      posthouse chat --as bob --with ann    let two people chat
     """
     ctx.ensure_object(Output)
     if os.environ.get("NO_COLOR"):

@@ -19,7 +19,7 @@ TIMEOUT_S = 30
 Content = str | dict[str, object]
 
 
-@click.command
+@click.command(short_help="Send a message, or one a line.")
 @click.argument("conv", type=Conv())
 @click.argument("text", required=False)
 @click.option("--lines", is_flag=True, help="Send each line of standard input as a message of its own.")
@@ -59,7 +59,7 @@ def send(
     """
     if (text is not None) + lines + (body is not None) > 1:
         raise click.UsageError("Give one of TEXT, --lines and --body.")
-    contents = typed.lines(sys.stdin) if lines else _one(_content(text, body))
+    contents = typed.lines(sys.stdin.readline) if lines else _one(_content(text, body))
     options = {"kind": kind, "reply_to": reply_to, "mentions": mentions}
     asyncio.run(_send(output, reach, conv, contents, options, timeout))
 

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from posthouse.model.entry import Entry
 
 
-@click.command
+@click.command(short_help="Follow conversations as entries come.")
 @click.argument("conv", type=Conv(), required=False)
 @click.option(
     "--last",
     "-n",
+    metavar="N",
     type=click.IntRange(0),
     default=10,
     show_default=True,

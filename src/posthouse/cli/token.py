@@ -8,17 +8,15 @@ from posthouse.cli.output import Output, json_option, pass_output
 from posthouse.cli.spans import Span
 
 
-@click.command
+@click.command(short_help="Make an access token.")
 @click.argument("user")
 @click.option(
     "--ttl", type=Span(), help="How long it lives: 90 (seconds), 15m, 12h, 7d.  [default: as the server]"
 )
 @click.option("--device", default="", help="Good for this device only.")
 @click.option("--app", default="", help="The app, where there are several.")
-@click.option("--data", type=click.Path(file_okay=False), help="The data folder with the keys.")
-@click.option(
-    "--config", "config_file", type=click.Path(dir_okay=False), help="The server's configuration file."
-)
+@click.option("--data", metavar="FOLDER", help="The server's data folder.  [default: ./posthouse-data]")
+@click.option("--config", "config_file", metavar="FILE", help="The server's configuration file.")
 @json_option
 @pass_output
 def token(

@@ -20,11 +20,19 @@ DEFAULT_FOLDER = "posthouse-data"
 
 @click.command
 @click.option(
-    "--port", type=click.IntRange(0, 65_535), help="Where to listen; 0 takes a free one.  [default: 8080]"
+    "--port",
+    metavar="N",
+    type=click.IntRange(0, 65_535),
+    help="Where to listen; 0 takes a free one.  [default: 8080]",
 )
-@click.option("--host", help="The address to listen on; 0.0.0.0 for every one.  [default: 127.0.0.1]")
 @click.option(
-    "--data", type=click.Path(file_okay=False), help="The data folder.  [default: ./posthouse-data]"
+    "--host", metavar="ADDRESS", help="The address to listen on; 0.0.0.0 for every one.  [default: 127.0.0.1]"
+)
+@click.option(
+    "--data",
+    metavar="FOLDER",
+    type=click.Path(file_okay=False),
+    help="The data folder.  [default: ./posthouse-data]",
 )
 @click.option(
     "--database", metavar="URL", help="sqlite, or postgresql://user:password@host/name.  [default: sqlite]"
@@ -34,8 +42,9 @@ DEFAULT_FOLDER = "posthouse-data"
 )
 @click.option(
     "--log-level",
+    metavar="LEVEL",
     type=click.Choice(["debug", "info", "warning", "error"]),
-    help="What to log on standard error.  [default: info; warning in a terminal]",
+    help="debug, info, warning or error, to standard error.  [default: info; warning in a terminal]",
 )
 @json_option
 @pass_output

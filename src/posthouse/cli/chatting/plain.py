@@ -29,7 +29,7 @@ class Plain:
 
     async def typed(self) -> AsyncIterator[str]:
         """Standard input, line by line, to its end."""
-        async for line in typed.lines(sys.stdin):
+        async for line in typed.lines(sys.stdin.readline):
             yield line
 
     async def wait_left(self) -> None:
