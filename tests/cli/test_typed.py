@@ -32,10 +32,12 @@ async def test_no_more_is_read_ahead_than_allowed() -> None:
 
 async def test_a_file_that_says_nothing_does_not_keep_the_loop_from_working() -> None:
     read_end, write_end = os.pipe()
-    with os.fdopen(read_end) as silent, os.fdopen(write_end, "w") as speaker:
-        taken = asyncio.ensure_future(anext(aiter(lines(silent.readline))))
-        await asyncio.sleep(0.01)
-        assert not taken.done()
-        speaker.write("hello\n")
-        speaker.flush()
-        assert await taken == "hello"
+    with os.fdopen(read_end) as silent:
+        with os.fdopen(write_end, "w") as speaker:
+            taken = aiter(lines(silent.readline))
+            first = asyncio.ensure_future(anext(taken))
+            await asyncio.sleep(0.01)
+            assert not first.done()
+            speaker.write("hello\n")
+        assert await first == "hello"
+        assert [line async for line in taken] == []
