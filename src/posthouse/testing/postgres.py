@@ -31,6 +31,7 @@ SYSTEM_FOLDER = Path("/usr/lib/postgresql")
 SUPERUSER = "posthouse"
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 20.0
+TOOL_TIMEOUT_S = 60.0
 _POLL_S = 0.01
 
 Setting = str | int | bool
@@ -195,6 +196,7 @@ class LocalPostgres:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
+            timeout=TOOL_TIMEOUT_S,
             **_identity(),
         )
         if done.returncode:
@@ -348,7 +350,9 @@ def shared_postgres() -> LocalPostgres:
 
     fsync is off: tests that speak of durability start a server themselves.
     """
-    server = LocalPostgres(settings={"fsync": False, "full_page_writes": False, "max_connections": 200})
+    server = LocalPostgres(
+        settings={"fsync": False, "full_page_writes": False, "autovacuum": False, "max_connections": 200}
+    )
     server.start()
     atexit.register(server.close)
     return server

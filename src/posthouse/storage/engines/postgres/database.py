@@ -33,7 +33,7 @@ from posthouse.storage.base import (
 from posthouse.storage.engines.postgres import cursors, directory, feed, lists, reading
 from posthouse.storage.engines.postgres.appending import append
 from posthouse.storage.engines.postgres.connection import Connection
-from posthouse.storage.engines.postgres.errors import Collided, Lost, Unstorable
+from posthouse.storage.engines.postgres.errors import Collided, Lost, Unstorable, mapping
 from posthouse.storage.engines.postgres.probing import Backend, live_backends, write_probe
 from posthouse.storage.engines.postgres.schema import load_facts, migrate
 from posthouse.storage.engines.postgres.session import (
@@ -63,7 +63,7 @@ class PostgresLimits:
 
 
 class PostgresDatabase:
-    """One PostgreSQL database. `dsn` may name several hosts: `postgresql://a,b/db?target_session_attrs=read-write`."""
+    """One PostgreSQL database. `dsn` may name several hosts, of which the primary is found: `postgresql://a,b/db`."""
 
     def __init__(self, dsn: str, clock: Clock, limits: PostgresLimits = PostgresLimits()) -> None:
         self._dsn = dsn
@@ -88,7 +88,10 @@ class PostgresDatabase:
         """Connect, migrate the schema, load the epoch. Raises `StorageUnavailable` saying what to do."""
         session = await connect(self._dsn, WRITER_SETTINGS)
         try:
-            await migrate(session.connection, SHARDS, self._where)
+            with mapping(self._where):
+                await migrate(session.connection, SHARDS, self._where)
+        except Unstorable as error:
+            raise StorageUnavailable(f"the schema cannot be brought up to date. {error}") from error
         finally:
             session.drop()
         async with self._readers.use():

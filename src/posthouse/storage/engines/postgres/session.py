@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 import asyncpg
+from asyncpg.connect_utils import SessionAttribute
 
 from posthouse.storage.base import StorageUnavailable
 from posthouse.storage.engines.postgres.connection import Connection
@@ -42,11 +43,7 @@ COMMON_SETTINGS: Final[Settings] = {
     "enable_material": "off",
     "jit": "off",
 }
-READER_SETTINGS: Final[Settings] = {
-    **COMMON_SETTINGS,
-    "default_transaction_read_only": "on",
-    "statement_timeout": "10s",
-}
+READER_SETTINGS: Final[Settings] = {**COMMON_SETTINGS, "statement_timeout": "10s"}
 WRITER_SETTINGS: Final[Settings] = {
     **COMMON_SETTINGS,
     # G1: an ack waits for the disk and, where there is one, for the synchronous standby.
@@ -146,6 +143,8 @@ async def connect(dsn: str, settings: Settings, command_timeout_s: float | None 
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=command_timeout_s,
             server_settings=dict(settings),
+            # Not `read-write`, whatever the address says: a primary that takes no writes for the moment still reads.
+            target_session_attrs=SessionAttribute.primary if "," in where else None,
         )
     except ValueError as error:  # asyncpg finds fault with the address itself
         raise StorageUnavailable(f"the database's address is not valid: {error}") from None
@@ -178,8 +177,7 @@ async def _check(session: Session, settings: Settings) -> None:
         raise StorageUnavailable(f"{session.where} is PostgreSQL {row['name']}; Posthouse needs 14 or newer")
     if row["standby"]:
         raise StorageUnavailable(
-            f"{session.where} is a standby, which takes no writes: name the primary, "
-            "or several hosts with ?target_session_attrs=read-write"
+            f"{session.where} is a standby, which takes no writes: name the primary, or all hosts (a,b,c)"
         )
     asked = settings.get("synchronous_commit", row["synchronous_commit"])
     if row["synchronous_commit"] != asked:
@@ -200,7 +198,7 @@ def _explained(error: Exception, where: str) -> StorageUnavailable:
         case asyncpg.InvalidCatalogNameError():
             return StorageUnavailable(f"PostgreSQL at {where}: {error}. Create it with createdb")
         case asyncpg.TargetServerAttributeNotMatched():
-            return StorageUnavailable(f"none of {where} is a primary that takes writes")
+            return StorageUnavailable(f"none of {where} is a primary")
         case asyncpg.PostgresError():
             return StorageUnavailable(f"PostgreSQL at {where} takes no connection now: {error}")
         case TimeoutError():

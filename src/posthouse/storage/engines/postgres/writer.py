@@ -12,13 +12,16 @@ from typing import Any, TypeVar
 
 from posthouse.kit.backoff import Backoff
 from posthouse.kit.clock import Clock
+from posthouse.kit.log import logger
 from posthouse.kit.tasks import start
-from posthouse.storage.base import StorageUnavailable
+from posthouse.storage.base import StorageError, StorageUnavailable
 from posthouse.storage.engines.postgres.connection import Connection
 from posthouse.storage.engines.postgres.errors import Collided, InDoubt, Lost
 from posthouse.storage.engines.postgres.probing import Backend
 from posthouse.storage.engines.postgres.session import Session
 from posthouse.storage.engines.postgres.sessions import Sessions
+
+_log = logger(__name__)
 
 T = TypeVar("T")
 Work = Callable[[Connection], Awaitable[T]]
@@ -53,7 +56,7 @@ class Writer:
         operation = _Operation()
         task = start(self._settle(work, operation))
         self._running[task] = operation
-        task.add_done_callback(self._running.pop)
+        task.add_done_callback(self._ended)
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await asyncio.shield(task)
@@ -111,6 +114,12 @@ class Writer:
                 return await session.transact(work)
             finally:
                 operation.session = None
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        operation = self._running.pop(task)
+        error = None if task.cancelled() else task.exception()
+        if operation.abandoned and error is not None and not isinstance(error, StorageError):
+            _log.error("a write crashed after its caller had left", error=error)
 
     def _abandon(self, operation: _Operation) -> None:
         """Before COMMIT the connection is dropped, and the server undoes what it did. A COMMIT is left alone."""

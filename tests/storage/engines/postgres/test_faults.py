@@ -1,0 +1,196 @@
+"""A server that goes away, freezes, or takes no writes, while nodes are at work: no ack, no hang."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from posthouse.model.cursor import Cursor
+from posthouse.protocol.codes import Code
+from posthouse.storage.base import Append, Condition, CursorUpdate, Refused, StorageUnavailable
+from posthouse.storage.engines.postgres.connection import Connection
+from posthouse.storage.engines.postgres.database import PostgresDatabase
+from posthouse.testing.contracts.storage import Talk
+from posthouse.testing.postgres import LocalPostgres
+from tests.storage.engines.postgres.watching import OpenNode, set_standby, until
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LocalPostgres]:
+    with LocalPostgres(settings={"fsync": False, "autovacuum": False}) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def sound_afterwards(server: LocalPostgres) -> Iterator[None]:
+    yield
+    server.configure(synchronous_standby_names="", default_transaction_read_only=False)
+
+
+async def test_a_server_that_is_away_is_found_again(
+    database: PostgresDatabase, server: LocalPostgres
+) -> None:
+    """Stopped under a running node: sends are refused, reads fail, nobody hangs; started again, all is as before."""
+    talk = Talk(database)
+    await talk.start("g", "ann")
+    server.stop()
+    try:
+        assert await talk.code(talk.send("g", "ann")) is Code.UNAVAILABLE
+        with pytest.raises(StorageUnavailable, match="no PostgreSQL answers at"):
+            await talk.page("g")
+        with pytest.raises(StorageUnavailable, match="no PostgreSQL answers at"):
+            await database.advance([CursorUpdate(talk.app, "ann", Cursor("g", 1, 1))])
+        condition = await database.probe()
+        assert (condition.readable, condition.writable) == (False, False)
+        assert f"127.0.0.1:{server.port}" in condition.reason
+    finally:
+        server.start()
+    assert await database.probe() == Condition(True, True)
+    assert await talk.seqs("g") == [1]
+    await talk.done(talk.send("g", "ann"))
+
+
+async def test_idle_connections_that_died_are_not_noticed_by_anyone(
+    database: PostgresDatabase, server: LocalPostgres
+) -> None:
+    """A quick restart between two requests: the next read and the next write simply succeed."""
+    talk = Talk(database)
+    await talk.start("g", "ann")
+    for _ in range(3):
+        server.kill()
+        server.start()
+        assert len(await talk.seqs("g")) >= 1
+        server.restart()
+        await talk.done(talk.send("g", "ann"))
+
+
+async def test_a_frozen_server_is_given_up_in_time(open_node: OpenNode, server: LocalPostgres) -> None:
+    """Its kernel still acknowledges what it is sent; only our own time limits end the wait."""
+    node = await open_node(write_timeout_s=0.2, read_timeout_s=0.2, probe_timeout_s=0.2)
+    talk = Talk(node)
+    await talk.done(talk.group("g", "ann"))
+    server.freeze()
+    try:
+        async with asyncio.timeout(5):
+            assert await talk.code(talk.send("g", "ann", "while frozen")) is Code.UNAVAILABLE
+            with pytest.raises(StorageUnavailable, match="did not answer in time"):
+                await talk.page("g")
+    finally:
+        server.thaw()
+    await talk.done(talk.send("g", "ann", "after the thaw"))
+    assert await talk.texts("g") == ["after the thaw"], "what had not reached COMMIT was undone"
+
+
+async def test_a_commit_on_a_frozen_server_holds_no_writer_for_ever(
+    open_node: OpenNode, server: LocalPostgres, watcher: Connection
+) -> None:
+    """The only writer hangs in COMMIT on a server that is then replaced: a probe sees that it is gone, and lets go."""
+    node = await open_node(write_timeout_s=0.2, wait_timeout_s=0.2, writers_max=1)
+    talk = Talk(node)
+    await talk.done(talk.group("g", "ann"), talk.group("h", "ann"))
+    await set_standby(server, watcher, "nobody")
+    assert await talk.code(talk.send("g", "ann", "in doubt")) is Code.UNAVAILABLE
+    assert await talk.code(talk.send("h", "ann")) is Code.UNAVAILABLE, "no writer is free"
+    (stuck,) = [each.session for each in node._writer._running.values() if each.session is not None]
+    assert stuck.committing
+    stuck.backend = (0, "a process of the server that was there before")
+    assert not (await node.probe()).writable
+    await until(watcher, lambda: not node._writer._running)
+    await set_standby(server, watcher, "")
+    await talk.done(talk.send("h", "ann"))
+
+
+async def test_a_read_only_database_refuses_sends_and_serves_reads(
+    talk: Talk, server: LocalPostgres, watcher: Connection, open_node: OpenNode
+) -> None:
+    """As managed services do it when the disk is nearly full. A node that starts meanwhile serves reads as well."""
+    await talk.start("g", "ann")
+    server.configure(default_transaction_read_only=True)
+    while await watcher.fetchval("SHOW default_transaction_read_only") != "on":
+        pass
+    assert await talk.code(talk.send("g", "ann", "no room")) is Code.STORAGE_FULL
+    condition = await talk.database.probe()
+    assert (condition.readable, condition.writable) == (True, False)
+    assert "read-only" in condition.reason
+    assert await talk.seqs("g") == [1]
+    late = await open_node()
+    assert await late.heads(talk.app, ["g"]) == {"g": 1}
+
+
+async def test_a_full_disk_refuses_sends_and_serves_reads(talk: Talk, watcher: Connection) -> None:
+    """What PostgreSQL says when a table cannot grow: nothing is stored, and the send may be repeated later."""
+    await talk.done(talk.group("g", "ann"))
+    await watcher.execute(
+        "CREATE OR REPLACE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$;"
+        "CREATE TRIGGER full_disk BEFORE INSERT ON entry FOR EACH ROW EXECUTE FUNCTION full_disk()"
+    )
+    batch = [talk.send("g", "ann", str(n)) for n in range(3)]
+    outcomes = await talk.append(*batch)
+    assert {each.code for each in outcomes if isinstance(each, Refused)} == {Code.STORAGE_FULL}
+    assert await talk.seqs("g") == [1]
+    await watcher.execute("DROP TRIGGER full_disk ON entry")
+    assert [each.seq for each in await talk.done(*batch)] == [2, 3, 4]
+
+
+async def test_what_follows_a_send_that_must_be_repeated_does_not_overtake_it(
+    talk: Talk, watcher: Connection
+) -> None:
+    """One bad append makes the batch be halved; while it is, the disk fills up for a moment. Order is kept."""
+    await talk.done(talk.group("g", "ann"))
+    await watcher.execute(
+        "CREATE OR REPLACE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF new.client_id LIKE 'poison%' THEN RAISE EXCEPTION 'poison' USING ERRCODE = 'check_violation'; END IF; "
+        "IF new.client_id LIKE 'full%' AND (SELECT count(*) FROM entry WHERE app = new.app) < 2 "
+        "THEN RAISE EXCEPTION 'full' USING ERRCODE = 'disk_full'; END IF; RETURN new; END $$;"
+        "CREATE TRIGGER fail_once BEFORE INSERT ON entry FOR EACH ROW EXECUTE FUNCTION fail_once()"
+    )
+    names = ["full 1", "2", "3", "poison 4"]
+    batch: list[Append] = [talk.send("g", "ann", name, client_id=name) for name in names]
+    outcomes = await talk.append(*batch)
+    await watcher.execute("DROP TRIGGER fail_once ON entry")
+    assert [each.code for each in outcomes if isinstance(each, Refused)] == [Code.STORAGE_FULL] * 4
+    assert await talk.seqs("g") == [1], "not even the sound ones, which came after one that is to be repeated"
+
+
+async def test_ids_that_no_database_can_hold_are_unknown(talk: Talk) -> None:
+    """Whatever a client asks about, the answer is the one for what does not exist; and nobody else is harmed."""
+    await talk.start("g", "ann")
+    database = talk.database
+    for odd in ("nul\0", "lone \ud800"):
+        for conv, user in ((odd, "ann"), ("g", odd), (odd, odd)):
+            answer = await database.read(talk.app, conv, user, limit=1)
+            assert isinstance(answer, Refused)
+            assert answer.code is Code.NOT_MEMBER
+            assert await database.member(talk.app, conv, user) is None
+        assert await database.conversation(talk.app, odd) is None
+        assert await database.members(talk.app, odd) == await database.members(talk.app, "g", after=odd) == []
+        assert await database.heads(talk.app, [odd, "g"]) == {"g": 1}
+        assert [each.conv for each in (await database.summaries(talk.app, "ann", page=f"1:{odd}")).items] == [
+            "g"
+        ]
+        assert await database.users(talk.app, [odd]) == []
+        assert await database.cursors(talk.app, odd, []) == []
+        assert await database.cursors(talk.app, "g", [odd]) == []
+        await database.advance(
+            [
+                CursorUpdate(talk.app, "ann", Cursor(odd, 1, 1)),
+                CursorUpdate(talk.app, "ann", Cursor("g", 2**70, 2**70)),
+            ]
+        )
+    (cursor,) = await database.cursors(talk.app, "g", [])
+    assert (cursor.read, cursor.delivered) == (1, 1)
+
+
+async def test_closing_waits_for_what_is_under_way(open_node: OpenNode) -> None:
+    node = await open_node()
+    talk = Talk(node)
+    await talk.done(talk.group("g", "ann"))
+    send = talk.send("g", "ann", "last words")
+    task = asyncio.ensure_future(talk.append(send))
+    await asyncio.sleep(0)
+    await node.close()
+    (outcome,) = await task
+    assert not isinstance(outcome, Refused)
+    other = await open_node()
+    assert await other.heads(talk.app, ["g"]) == {"g": 2}
