@@ -184,6 +184,21 @@ async def test_what_was_written_between_a_joining_and_its_news_is_fetched_though
     assert await entries(client, 3) == [("room", 1), ("room", 2), ("room", 3)]
 
 
+async def test_what_was_written_between_joining_and_hearing_of_it_is_fetched(
+    server: ScriptedServer, clients: Clients
+) -> None:
+    """Nobody pushes it: the user's session follows the conversation only from the account entry on."""
+    server.add("room", "bob")
+    client = await clients.open()
+    server.muted.add("room")
+    await server._append("room", "member.joined", {"users": ["ann"]}, "", "", "")
+    for number in range(250):
+        await server.entry("room", str(number))
+    server.members["room"]["ann"] = 1
+    await server._append("~ann", "conversation.joined", {"conv": "room", "joined_seq": 1}, "", "", "")
+    assert await entries(client, 251) == [("room", seq) for seq in range(1, 252)]
+
+
 async def test_a_message_to_a_conversation_just_joined_is_acknowledged_and_delivered_once(
     server: ScriptedServer, clients: Clients
 ) -> None:

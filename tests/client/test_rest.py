@@ -125,6 +125,23 @@ async def test_facts_and_members_are_read(api: Api, client: Client) -> None:
     ]
 
 
+async def test_a_large_answer_is_read_to_its_end_and_one_without_bounds_is_not(
+    api: Api, client: Client, runtime: Runtime
+) -> None:
+    members = [{"user": f"user {n}" * 10, "role": "member", "joined_seq": n} for n in range(5_000)]
+    api.answers = [(200, {"members": members}), (200, {"members": [], "padding": "x" * 9_000_000})]
+    room = client.conversation("room")
+    assert len([member async for member in room.members()]) == 5_000
+    with pytest.raises(RequestFailed, match="longer than"):
+        await runtime.http.ask("GET", api.url, {})
+
+
+async def test_an_answer_of_another_form_is_no_answer(api: Api, client: Client) -> None:
+    api.answers = [(200, {"hello": "world"})]
+    with pytest.raises(RequestFailed, match="none of this API"):
+        await client.create_group()
+
+
 async def test_a_change_that_cannot_be_made_now_is_repeated_under_the_same_key(
     api: Api, client: Client, runtime: Runtime
 ) -> None:

@@ -1,7 +1,7 @@
 """What the SDK asks of the REST API: conversations and their members, as the user. Repeated safely."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -16,6 +16,8 @@ from posthouse.protocol.codes import Action, Code, action_of
 ATTEMPTS_MAX = 4
 RETRY = Backoff(first_s=0.3, factor=2.0, longest_s=5.0)
 PAGE_LIMIT = 500
+
+T = TypeVar("T")
 
 
 class ErrorBody(msgspec.Struct):
@@ -64,11 +66,11 @@ class Rest:
         optional = {"conv": conv, "title": title, "history": history, "properties": properties}
         facts |= {name: value for name, value in optional.items() if value}
         body = await self._change("POST", "/v1/conversations", facts)
-        return msgspec.json.decode(body, type=Created).conv
+        return _decode(body, Created).conv
 
     async def conversation(self, conv: str) -> Conversation:
         """The conversation's facts."""
-        return msgspec.json.decode(await self._ask("GET", _path(conv)), type=Conversation)
+        return _decode(await self._ask("GET", _path(conv)), Conversation)
 
     async def describe(self, conv: str, facts: dict[str, Any]) -> None:
         """Change the title or properties."""
@@ -77,7 +79,7 @@ class Rest:
     async def members(self, conv: str, after: str) -> MembersPage:
         """A page of members, those after the user `after`."""
         query = urlencode({"after": after, "limit": PAGE_LIMIT} if after else {"limit": PAGE_LIMIT})
-        return msgspec.json.decode(await self._ask("GET", f"{_path(conv)}/members?{query}"), type=MembersPage)
+        return _decode(await self._ask("GET", f"{_path(conv)}/members?{query}"), MembersPage)
 
     async def invite(self, conv: str, users: Sequence[str], role: Role | None) -> None:
         """Add users."""
@@ -137,6 +139,13 @@ class Rest:
         if content is not None:
             sent["Content-Type"] = "application/json"
         return await self._runtime.http.ask(method, self._api + path, sent, content)
+
+
+def _decode(body: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.DecodeError as error:
+        raise RequestFailed(f"the answer is none of this API: {error}") from None
 
 
 def _path(conv: str) -> str:
