@@ -1,6 +1,7 @@
 """Runs one node until it is told to stop: the event loop, the signals, the log."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable
 
@@ -9,6 +10,9 @@ import uvloop
 from posthouse.app.config.values import Config
 from posthouse.app.node import Node
 from posthouse.kit.log import configure
+
+COLLECT_THRESHOLDS = (50_000, 20, 100)
+"""Sessions and rooms are many and long-lived: looking through all of them is done a hundred times less often."""
 
 
 def run(config: Config, on_ready: Callable[[Node], None] = lambda node: None) -> None:
@@ -27,6 +31,8 @@ async def _serve(config: Config, on_ready: Callable[[Node], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop_or_force, stop, number)
     await node.start()
+    gc.freeze()  # what is here now stays
+    gc.set_threshold(*COLLECT_THRESHOLDS)
     on_ready(node)
     await stop.wait()
     await node.stop()

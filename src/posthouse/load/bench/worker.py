@@ -5,6 +5,7 @@ error of a method ends it with a traceback on standard error.
 """
 
 import asyncio
+import gc
 import sys
 from importlib import import_module
 from typing import Any, Self
@@ -28,7 +29,7 @@ class Call(msgspec.Struct):
 
 
 class Worker:
-    """The benchmark's end. `subject` names a class without arguments: `package.module:Class`."""
+    """The benchmark's end. `subject` names a class without arguments that has a `close`: `package.module:Class`."""
 
     def __init__(self, subject: str) -> None:
         self._subject = subject
@@ -79,6 +80,7 @@ async def call_all(workers: list[Worker], method: str, **arguments: Any) -> list
 
 async def serve(subject: str) -> None:
     """The process's end: answer calls until the pipe closes."""
+    gc.set_threshold(100_000, 50, 1_000)  # thousands of clients in one process: looking through them all is dear
     module, _, name = subject.partition(":")
     target = getattr(import_module(module), name)()
     reader = asyncio.StreamReader(limit=LINE_BYTES_MAX)
@@ -90,6 +92,7 @@ async def serve(subject: str) -> None:
         answer = await getattr(target, call.method)(**call.arguments)
         sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
         sys.stdout.buffer.flush()
+    await target.close()
 
 
 def _pipes(process: asyncio.subprocess.Process) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
