@@ -1,6 +1,7 @@
 """`posthouse chat`: a line chat in the terminal, that keeps what is typed while the server is away."""
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -89,7 +90,7 @@ async def _client(reach: Reach) -> AsyncIterator["Client"]:
 
 
 def _screen(me: str, talk: "Talk") -> "Screen":
-    if sys.stdin.isatty() and sys.stdout.isatty():
+    if sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         from posthouse.cli.chatting.terminal import Terminal
 
         return Terminal(me, talk.transcript, talk.status)

@@ -45,7 +45,7 @@ def _of_client(error: ClientError) -> Failure:
         case InvalidArgument():
             return Failure(text, exit_code=Exit.USAGE)
         case NotConnected() | RequestFailed():
-            return Failure(text, exit_code=Exit.UNREACHABLE)
+            return Failure(text, "Check the address, and that a Posthouse server is there.", Exit.UNREACHABLE)
         case TokenRefused():
             what = f"The server refused the token: {error.reason} ({error.code})."
             return Failure(

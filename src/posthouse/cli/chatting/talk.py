@@ -12,9 +12,10 @@ from typing import Protocol
 
 from posthouse.cli import printable
 from posthouse.cli.chatting.layout import Row
+from posthouse.cli.chatting.overview import Overview
 from posthouse.cli.chatting.slash import Command, Message, Mistake, help_lines, parse
 from posthouse.cli.chatting.transcript import Transcript
-from posthouse.cli.listing import columns, name_of, said
+from posthouse.cli.listing import columns
 from posthouse.client import (
     CatchUpFailed,
     Client,
@@ -31,19 +32,18 @@ from posthouse.client import (
 from posthouse.kit.clock import Clock
 from posthouse.kit.tasks import start, wait_event
 from posthouse.model.content import MENTIONS_MAX
-from posthouse.model.entry import Entry
+from posthouse.model.entry import CHANGED, Entry
 from posthouse.model.ids import DIRECT_PREFIX
-from posthouse.protocol.frames import MemberCursor, Summary
+from posthouse.protocol.frames import MemberCursor
 
 HISTORY_ENTRIES = 20
 HISTORY_ENTRIES_MAX = 500
 MARKED_MEMBERS_MAX = 100
 """In larger conversations nobody is told who has read what: the marks stop at `sent`."""
-LISTED_MAX = 50
 ANSWER_TIMEOUT_S = 10.0
 FAREWELL_S = 3.0
 """How long to wait at the end for what is still on its way."""
-UNREAD_SHOWN_MAX = 3
+AWAY = "○ reconnecting… what you write is kept, and sent then"
 
 
 class Screen(Protocol):
@@ -78,9 +78,7 @@ class Talk:
         self.transcript = Transcript(client.user)
         self._client = client
         self._clock = clock
-        self._summaries: dict[str, Summary] = {}
-        self._listed: list[str] = []
-        self._unread: dict[str, int] = {}
+        self._overview = Overview()
         self._opening = ""
         self._held: list[Entry] = []
         """Entries of the conversation that is being opened: they follow its history."""
@@ -111,19 +109,10 @@ class Talk:
         if not self.conv:
             return [("class:status", "opening…")]
         if self._away:
-            return [
-                (
-                    "class:status.bad",
-                    "○ reconnecting… what you write is kept, and sent then",
-                )
-            ]
-        unread = [
-            (self._name(conv), count) for conv, count in self._unread.items() if count and conv != self.conv
-        ]
-        shown = ", ".join(f"{count} in {name}" for name, count in unread[:UNREAD_SHOWN_MAX])
-        more = f" and {len(unread) - UNREAD_SHOWN_MAX} more" if len(unread) > UNREAD_SHOWN_MAX else ""
-        row = [("class:status", f"● {self._name(self.conv)}  /help")]
-        return [*row, ("class:status.unread", f"  unread: {shown}{more}")] if shown else row
+            return [("class:status.bad", AWAY)]
+        unread = self._overview.unread(self.conv)
+        row = [("class:status", f"● {self._overview.name(self.conv)}  /help")]
+        return [*row, ("class:status.unread", f"  unread: {unread}")] if unread else row
 
     # What happens
 
@@ -140,7 +129,7 @@ class Talk:
                 if conv == self.conv:
                     self.transcript.moved(cursors)
                 elif any(cursor.user == self._client.user for cursor in cursors):
-                    self._unread[conv] = self._client.unread(conv)
+                    self._overview.count(conv, self._client.unread(conv))
             case SendFailed():
                 self._take_refusal(event)
             case Connected():
@@ -159,20 +148,21 @@ class Talk:
             self._held.append(entry)
         if entry.conv == self.conv:
             self._show(entry)
-            return
-        if entry.conv not in self._summaries:
+        if not self._overview.knows(entry.conv) or entry.kind == CHANGED:
             await self._learn()
-        self._unread[entry.conv] = self._client.unread(entry.conv)
+        if entry.conv != self.conv:
+            self._overview.count(entry.conv, self._client.unread(entry.conv))
 
     def _show(self, entry: Entry) -> None:
         if self.transcript.entry(entry):
             self._client.mark_read(self.conv, entry.seq)
+            self._overview.show(self.conv, entry.seq)
         if not self.transcript.waiting:
             self._landed.set()
 
     def _take_refusal(self, event: SendFailed) -> None:
         if not self.transcript.refused(event.client_id, event.reason):
-            self._say(f"a message to {self._name(event.conv)} was refused: {event.reason}")
+            self._say(f"a message to {self._overview.name(event.conv)} was refused: {event.reason}")
         if not self.transcript.waiting:
             self._landed.set()
 
@@ -241,18 +231,10 @@ class Talk:
 
     async def _list(self) -> None:
         await self._learn()
-        self._listed = list(self._summaries)[:LISTED_MAX]
-        rows = [self._list_row(number, conv) for number, conv in enumerate(self._listed, 1)]
-        self._say(*columns(rows), "/open N goes to one of them")
-
-    def _list_row(self, number: int, conv: str) -> tuple[str, ...]:
-        summary = self._summaries[conv]
-        unread = self._unread.get(conv, 0)
-        last = said(summary.last) if summary.last is not None else ""
-        return (str(number), self._name(conv), f"{unread} unread" if unread else "", last)
+        self._say(*columns(self._overview.rows()), "/open N goes to one of them")
 
     async def _go(self, where: str) -> None:
-        conv = self._find(where)
+        conv = self._overview.find(where)
         if conv is None and where.startswith("@"):
             conv = (await self._client.direct(where[1:])).conv
         if conv is None:
@@ -261,13 +243,7 @@ class Talk:
             )
             return
         await self._learn()
-        await self._open(conv, f"now in {self._name(conv)}")
-
-    def _find(self, where: str) -> str | None:
-        if where.isdecimal() and 1 <= int(where) <= len(self._listed):
-            return self._listed[int(where) - 1]
-        names = {where, f"@{where}"}
-        return next((conv for conv in self._summaries if conv == where or self._name(conv) in names), None)
+        await self._open(conv, f"now in {self._overview.name(conv)}")
 
     async def _open(self, conv: str, *headings: str) -> None:
         """Go to a conversation: its members, its last entries, then what came meanwhile."""
@@ -284,13 +260,11 @@ class Talk:
             self._say(heading)
         for entry in (*reversed(recent), *held):
             self._show(entry)
-        self._unread.pop(conv, None)
         self._screen.refresh()
 
     async def _cursors(self, conv: str) -> list[MemberCursor]:
         """How far the members are, where that is told."""
-        summary = self._summaries.get(conv)
-        if not conv.startswith(DIRECT_PREFIX) and (summary is None or summary.members > MARKED_MEMBERS_MAX):
+        if not conv.startswith(DIRECT_PREFIX) and not 0 < self._overview.members(conv) <= MARKED_MEMBERS_MAX:
             return []
         return [
             MemberCursor(member.user, member.read_seq, member.delivered_seq)
@@ -324,12 +298,7 @@ class Talk:
 
     async def _learn(self) -> None:
         """Ask for the list of conversations: names, and what is unread."""
-        self._summaries = {summary.conv: summary async for summary in self._client.conversations()}
-        self._unread = {conv: summary.unread for conv, summary in self._summaries.items()}
-
-    def _name(self, conv: str) -> str:
-        summary = self._summaries.get(conv)
-        return name_of(summary) if summary is not None else printable.line(conv)
+        self._overview.learn([summary async for summary in self._client.conversations()])
 
     def _say(self, *texts: str) -> None:
         self.transcript.remark(*map(printable.line, texts))

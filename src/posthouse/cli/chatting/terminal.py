@@ -200,6 +200,7 @@ class Terminal:
         keys.add("escape", "enter")(lambda event: event.current_buffer.insert_text("\n"))
         keys.add("c-c")(lambda event: self.leave())
         keys.add("c-d", filter=Condition(lambda: not self._buffer.text))(lambda event: self.leave())
+        keys.add("c-z")(lambda event: event.app.suspend_to_background())
         keys.add("c-l")(lambda event: event.app.renderer.clear())
         return keys
 
