@@ -22,6 +22,9 @@ class Echo:
     async def stumble(self) -> None:
         raise SystemExit(3)
 
+    async def close(self) -> None:
+        await asyncio.sleep(0)
+
 
 ECHO = f"{__name__}:Echo"
 

@@ -48,6 +48,11 @@ class BareFanout:
         self._clock = SystemClock()
         self._seq = 0
 
+    async def close(self) -> None:
+        """Drop everybody."""
+        for transport in self.sockets:
+            transport.abort()
+
     async def listen(self, conv: str) -> int:
         """Start; returns the port."""
         self.conv = conv

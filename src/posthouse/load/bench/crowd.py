@@ -30,10 +30,11 @@ class Crowd:
         *,
         prepare: Callable[[str, Client], None] | None = None,
         device: str = "",
+        from_joining: bool = False,
     ) -> None:
         """Connect a client for each user; `folder` holds the keys. `prepare` is called before the client starts.
 
-        `device` empty: each is named after its user.
+        `device` empty: each is named after its user. `from_joining`: they fetch what was written since they joined.
         """
         passes = Passes(Path(folder), self.runtime.clock)
         entering = []
@@ -45,6 +46,7 @@ class Crowd:
                 runtime=self.runtime,
                 heartbeat_s=HEARTBEAT_S,
                 outbox_messages_max=100_000,
+                catch_up="all" if from_joining else "live",
             )
             if prepare is not None:
                 prepare(user, client)
@@ -53,9 +55,10 @@ class Crowd:
         await asyncio.gather(*entering)
 
     async def close(self) -> None:
-        """Close all clients."""
+        """Close all clients, and the runtime."""
         await asyncio.gather(*(client.close() for client in self.clients.values()))
         self.clients.clear()
+        await self.runtime.close()
 
     async def _connect(self, client: Client) -> None:
         async with self._connecting:

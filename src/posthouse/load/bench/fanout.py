@@ -7,7 +7,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from functools import partial, reduce
 from statistics import median
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -81,10 +81,16 @@ class Listeners:
         self._runtime = Runtime()
         self._halls: dict[str, Hall] = {}
 
+    async def close(self) -> None:
+        """End all clients."""
+        for hall in self._halls.values():
+            await hall.crowd.close()
+        await self._runtime.close()
+
     async def enter(self, hall: str, address: str, folder: str, users: list[str]) -> None:
         """Connect listeners, all of them members of the group."""
         opened = self._halls[hall] = Hall(self._runtime.clock)
-        await opened.crowd.connect(address, folder, users, prepare=opened.seat)
+        await opened.crowd.connect(address, folder, users, prepare=opened.seat, from_joining=True)
 
     async def deliveries(self, hall: str) -> int:
         """Messages received by all listeners so far."""
@@ -96,10 +102,10 @@ class Listeners:
         counted, opened.latencies = opened.latencies, Latencies()
         return counted.counts
 
-    async def judge(self, hall: str, address: str, api_key: str) -> dict[str, Any]:
+    async def judge(self, hall: str, address: str, api_key: str) -> Verdict:
         """The checker's verdict on all listeners of this worker."""
         log = await Backend(address, api_key, self._runtime).log(CONV)
-        return self._halls[hall].history.check(log)._asdict()
+        return self._halls[hall].history.check(log)
 
 
 class Turn(NamedTuple):
@@ -130,9 +136,8 @@ class Fanout:
         await self._enter("bare", f"ws://127.0.0.1:{port}")
 
     async def close(self) -> None:
-        """Close the clients of this process."""
+        """Close the client of this process."""
         await self._crowd.close()
-        await self._crowd.runtime.close()
 
     async def turn(self, hall: str, messages: int, per_s: float) -> Turn:
         """Send so many messages, wait until all are delivered, and see what that took."""
@@ -152,7 +157,7 @@ class Fanout:
 
     async def judge(self) -> Verdict:
         """The checker's verdict on everything delivered by the real server."""
-        told = {"address": self._server.url, "api_key": self._server.secrets.api_key}
+        told = {"hall": "real", "address": self._server.url, "api_key": self._server.secrets.api_key}
         verdicts = await call_all(self._workers, "judge", **told)
         return reduce(Verdict.plus, (msgspec.convert(each, Verdict) for each in verdicts))
 
@@ -236,4 +241,5 @@ def _result(
         "duplicated": verdict.duplicated,
         "reordered": verdict.reordered,
         "contradicted": verdict.contradicted,
+        "breaches": [breach.reason for breach in verdict.breaches],
     }

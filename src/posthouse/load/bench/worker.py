@@ -80,7 +80,9 @@ async def call_all(workers: list[Worker], method: str, **arguments: Any) -> list
 
 async def serve(subject: str) -> None:
     """The process's end: answer calls until the pipe closes."""
-    gc.set_threshold(100_000, 50, 1_000)  # thousands of clients in one process: looking through them all is dear
+    gc.set_threshold(
+        100_000, 50, 1_000
+    )  # thousands of clients in one process: looking through them all is dear
     module, _, name = subject.partition(":")
     target = getattr(import_module(module), name)()
     reader = asyncio.StreamReader(limit=LINE_BYTES_MAX)
