@@ -61,6 +61,8 @@ class ScriptedServer:
         self.seen: list[Frame] = []
         self.twist: Twist | None = None
         self.refuse_upgrades = 0
+        self.slams = 0
+        """How many connections to break right after the handshake."""
         self.requests: list[str] = []
         self.endpoints: list[Frame] | None = None
         self.muted: set[str] = set()
@@ -148,6 +150,10 @@ class ScriptedServer:
         return None
 
     async def _serve(self, socket: ServerConnection) -> None:
+        if self.slams:
+            self.slams -= 1
+            socket.transport.abort()
+            return
         link = Link(self, socket)
         self.links.append(link)
         try:

@@ -53,11 +53,10 @@ class Host:
         pass
 
 
-def live_core() -> tuple[Core, Host]:
+def live_core(**saved: Any) -> tuple[Core, Host]:
     host = Host()
-    core = Core(
-        Settings(), Endpoint("ws://a"), ManualClock(), lambda: 0.5, host, Saved(device="d", user="ann")
-    )
+    known = Saved(device="d", user="ann")._replace(**saved)
+    core = Core(Settings(), Endpoint("ws://a"), ManualClock(), lambda: 0.5, host, known)
     core.start()
     core.opened("token")
     core.received(msgspec.json.encode(WELCOME))
@@ -75,6 +74,14 @@ def test_a_first_session_greets_and_reads_the_list() -> None:
     assert isinstance(hello, Hello)
     assert (hello.token, hello.device, hello.resume) == ("token", "d", None)
     assert isinstance(listing, List)
+
+
+def test_positions_kept_before_the_first_list_was_complete_are_not_resumed_from() -> None:
+    kept = {"epoch": "e", "resume_token": "r", "positions": {"~ann": 3, "room": 1}}
+    core, _ = live_core(**kept)
+    assert said(core)[0].resume is None
+    core, _ = live_core(**kept, listed=True)
+    assert said(core)[0].resume.positions == {"~ann": 3, "room": 1}
 
 
 def test_the_servers_time_corrects_ours() -> None:

@@ -115,6 +115,19 @@ async def test_a_refused_upgrade_is_tried_again(server: ScriptedServer) -> None:
         await client.close()
 
 
+async def test_a_server_that_hangs_up_right_after_the_handshake_is_tried_again(
+    server: ScriptedServer,
+) -> None:
+    clock = ManualClock()
+    server.slams = 3
+    async with Runtime(clock=clock) as runtime:
+        client = Client(server.url, token="ann:1", runtime=runtime)
+        await client.start()
+        await turn_until(clock, lambda: client.connected)
+        assert clock.monotonic() < 9.0
+        await client.close()
+
+
 async def test_goaway_says_when_and_where_to_go(server: ScriptedServer, clients: Clients) -> None:
     async with scripted_server() as other:
         server.add("room", "ann")

@@ -181,6 +181,12 @@ def test_a_log_that_the_user_left_is_forgotten_once_its_last_entry_was_delivered
     assert reader.timelines.applied("room") is None
 
 
+def test_a_log_that_the_user_left_is_forgotten_at_once_when_nothing_of_it_is_missing() -> None:
+    reader = started(applied=5)
+    assert reader.timelines.end("room", 5)
+    assert reader.timelines.applied("room") is None
+
+
 def test_at_most_so_many_positions_are_told_and_the_account_log_is_always_among_them() -> None:
     reader = Reader()
     reader.timelines.start("~ann", 4)
