@@ -15,7 +15,17 @@ from posthouse.messaging.lane import Lane
 from posthouse.messaging.notes import EntryNote, decode_notes
 from posthouse.messaging.publish import Publisher
 from posthouse.protocol.codes import Code
-from posthouse.storage.base import Append, Appended, Log, Outcome, Refused
+from posthouse.storage.base import (
+    Append,
+    Appended,
+    Log,
+    Outcome,
+    Refused,
+    StorageCorrupt,
+    StorageError,
+    StorageFull,
+    StorageUnavailable,
+)
 from tests.messaging.fake_log import FakeLog
 
 
@@ -61,10 +71,18 @@ class Bench:
             return
         self.commit.submit(send(client_id, conv), self.settle, lane, number)
 
+    def codes(self, *client_ids: str) -> list[Code]:
+        return [cast("Refused", self.outcomes[client_id]).code for client_id in client_ids]
+
 
 @pytest.fixture
-async def tasks() -> AsyncIterator[Tasks]:
-    tasks = Tasks(ManualClock())
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def tasks(clock: ManualClock) -> AsyncIterator[Tasks]:
+    tasks = Tasks(clock)
     yield tasks
     await tasks.close()
 
@@ -75,6 +93,12 @@ async def started(tasks: Tasks, limits: CommitLimits | None = None) -> Bench:
     await bench.routes.register("node", [("app", "c")])
     tasks.supervise("commit", bench.commit.run)
     return bench
+
+
+async def restarted(clock: ManualClock) -> None:
+    """Let what was begun crash, and its supervisor start it again."""
+    await asyncio.sleep(0.01)
+    await clock.advance(1)
 
 
 async def test_what_arrives_during_a_commit_goes_out_in_the_next_one_together(tasks: Tasks) -> None:
@@ -163,3 +187,109 @@ async def test_a_duplicate_is_answered_but_not_fanned_out_again(tasks: Tasks) ->
     bench.submit("1")
     await bench.commit.drained()
     assert bench.happened == ["answer 1"]
+
+
+async def test_a_fault_while_committing_answers_everybody_and_the_loop_goes_on(
+    tasks: Tasks, clock: ManualClock
+) -> None:
+    """Whether the sends are in the log is not known, so they are to be repeated; nobody waits for ever."""
+    bench = await started(tasks)
+    bench.log.faults.append(RuntimeError("a fault of ours"))
+    lane = Lane()
+    bench.submit("1", lane)
+    bench.submit("2")
+    await restarted(clock)
+    bench.submit("3", lane)
+    await bench.commit.drained()
+    assert bench.codes("1", "2", "3") == [Code.UNAVAILABLE, Code.UNAVAILABLE, Code.HELD_BACK]
+    bench.submit("4")
+    await bench.commit.drained()
+    assert isinstance(bench.outcomes["4"], Appended)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (StorageFull("full"), Code.STORAGE_FULL),
+        (StorageUnavailable("away"), Code.UNAVAILABLE),
+        (StorageCorrupt("damaged"), Code.UNAVAILABLE),
+    ],
+)
+async def test_what_the_database_cannot_do_leaves_every_send_unsettled(
+    tasks: Tasks, fault: StorageError, code: Code
+) -> None:
+    bench = await started(tasks)
+    bench.log.faults.append(fault)
+    bench.submit("1")
+    await bench.commit.drained()
+    assert bench.codes("1") == [code]
+    assert tasks.crashes == 0
+
+
+async def test_a_fan_out_that_fails_while_the_next_batch_commits_loses_no_answer(
+    tasks: Tasks, clock: ManualClock
+) -> None:
+    bench = await started(tasks, CommitLimits(batch_sends_max=1))
+
+    def fail(message: bytes) -> None:
+        bench.log.gate.clear()
+        raise RuntimeError("a fault of ours")
+
+    await bench.bus.subscribe("node", fail)
+    for client_id in "123":
+        bench.submit(client_id)
+    await asyncio.sleep(0.01)
+    assert tasks.crashes == 1
+    bench.log.gate.set()
+    await bench.bus.subscribe("node", bench.delivered)
+    await restarted(clock)
+    await bench.commit.drained()
+    assert [cast("Appended", bench.outcomes[name]).seq for name in "123"] == [1, 2, 3]
+
+
+async def test_a_sender_whose_answer_fails_harms_only_itself(tasks: Tasks, clock: ManualClock) -> None:
+    bench = await started(tasks)
+
+    def fail(append: Append, outcome: Outcome) -> None:
+        raise RuntimeError("a fault of ours")
+
+    bench.submit("1")
+    bench.commit.submit(send("bad"), fail)
+    bench.submit("2")
+    await restarted(clock)
+    await bench.commit.drained()
+    assert [cast("Appended", bench.outcomes[name]).seq for name in "12"] == [1, 3]
+
+
+async def test_a_loop_that_is_stopped_answers_nothing_and_one_that_is_started_again_answers_once(
+    clock: ManualClock,
+) -> None:
+    """G1: what stops in mid-commit has not been acknowledged."""
+    first, second = Tasks(clock), Tasks(clock)
+    bench = await started(first)
+    bench.log.gate.clear()
+    bench.submit("1")
+    await asyncio.sleep(0.01)
+    await first.close()
+    bench.log.gate.set()
+    await asyncio.sleep(0.01)
+    assert bench.outcomes == {}
+    second.supervise("commit", bench.commit.run)
+    await bench.commit.drained()
+    await second.close()
+    assert [each for each in bench.happened if each.startswith("answer")] == ["answer 1"]
+
+
+async def test_the_queue_is_bounded_in_bytes_too(tasks: Tasks) -> None:
+    bench = await started(tasks, CommitLimits(queue_bytes_max=2 * len(send("1").body)))
+    bench.log.gate.clear()
+    bench.submit("1")
+    await asyncio.sleep(0.01)
+    for client_id in "234":
+        bench.submit(client_id)
+    assert bench.codes("4") == [Code.BUSY]
+    bench.log.gate.set()
+    await bench.commit.drained()
+    bench.submit("5")
+    await bench.commit.drained()
+    assert isinstance(bench.outcomes["5"], Appended), "what went out leaves room"

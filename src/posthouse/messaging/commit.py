@@ -1,7 +1,8 @@
 """Group commit: while one transaction is in flight the following sends gather, and go out together. No timers.
 
 One loop per database. Acks are written as soon as the database has answered; fan-out of a batch runs while the
-next batch is being committed. The queue is bounded: beyond it sends are refused as `busy` (policy: reject).
+next batch is being committed. The queue is bounded: beyond it sends are refused as `busy` (policy: reject). Each send
+is answered once, also when the loop crashes: what is under way is kept where the next run of the loop finds it.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from posthouse.model.entry import MEMBER_LEFT, Entry
 from posthouse.protocol.codec import encode
 from posthouse.protocol.codes import Code
 from posthouse.protocol.frames import Push
-from posthouse.storage.base import Append, Appended, Log, Outcome, Refused, StorageUnavailable
+from posthouse.storage.base import Append, Appended, Log, Outcome, Refused, StorageError, StorageUnavailable
 
 Settle = Callable[[Append, Outcome], None]
 
@@ -31,6 +32,7 @@ class CommitLimits:
     """How much may wait and how much one transaction takes."""
 
     queue_sends_max: int = 20_000
+    queue_bytes_max: int = 64 << 20
     batch_sends_max: int = 500
     batch_bytes_max: int = 4 << 20
 
@@ -45,6 +47,9 @@ class Pending(NamedTuple):
     origin: str
 
 
+Settled = tuple[Pending, Outcome]
+
+
 class GroupCommit:
     """The way into one database. `submit` never awaits; `run` is the loop."""
 
@@ -53,6 +58,9 @@ class GroupCommit:
         self._publisher = publisher
         self._limits = limits
         self._queue: deque[Pending] = deque()
+        self._queue_bytes = 0
+        self._flying: tuple[list[Pending], asyncio.Task[list[Outcome]]] | None = None
+        self._landed: deque[Settled] = deque()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -71,13 +79,15 @@ class GroupCommit:
     ) -> None:
         """Queue one send, which entered its lane as `number`; `settle` is called once with its outcome, in the loop."""
         pending = Pending(append, settle, lane, number, origin)
-        if len(self._queue) >= self._limits.queue_sends_max:
+        limits = self._limits
+        if len(self._queue) >= limits.queue_sends_max or self._queue_bytes >= limits.queue_bytes_max:
             self.refused_busy += 1
             busy = Refused(Code.BUSY, "too many sends wait on this node")
             _note_lane(pending, busy)
             settle(append, busy)
             return
         self._queue.append(pending)
+        self._queue_bytes += len(append.body)
         self._idle.clear()
         self._wake.set()
 
@@ -98,24 +108,40 @@ class GroupCommit:
 
     async def run(self) -> None:
         """Commit for ever. While a batch commits, the entries of the one before it are fanned out."""
-        flying: tuple[list[Pending], asyncio.Task[list[Outcome]]] | None = None
         while True:
-            if flying is None and not self._queue:
+            if self._flying is None and not self._queue and not self._landed:
                 self._idle.set()
                 self._wake.clear()
                 await self._wake.wait()
-            done = None
-            if flying is not None:
-                batch, task = flying
-                done = (batch, await asyncio.shield(task))
-                for pending, outcome in zip(*done, strict=True):
-                    _note_lane(pending, outcome)
+            if self._flying is not None:
+                await self._land(*self._flying)
             batch = self._next_batch()
-            flying = (batch, start(self._commit(batch))) if batch else None
-            if flying is not None:
-                await asyncio.sleep(0)
-            if done is not None:
-                await self._finish(*done)
+            if batch:
+                self._flying = (batch, start(self._log.append([pending.append for pending in batch])))
+                await asyncio.sleep(0)  # the commit begins before the last one is fanned out
+            await self._finish()
+
+    async def _land(self, batch: list[Pending], task: asyncio.Task[list[Outcome]]) -> None:
+        """Wait for a batch's outcomes. Lanes hear of them at once, so no successor slips past a refused send."""
+        try:
+            outcomes = await asyncio.shield(task)
+        except StorageError as error:
+            # Also of a damaged database: whether a send is in the log cannot be told, so none is settled.
+            code = error.code if isinstance(error, StorageUnavailable) else Code.UNAVAILABLE
+            outcomes = [Refused(code, str(error))] * len(batch)
+        except Exception:
+            self._note(
+                batch, [Refused(Code.UNAVAILABLE, "the node met a fault while committing")] * len(batch)
+            )
+            raise
+        self._note(batch, outcomes)
+
+    def _note(self, batch: list[Pending], outcomes: list[Outcome]) -> None:
+        self._flying = None
+        self.batches += 1
+        for pending, outcome in zip(batch, outcomes, strict=True):
+            _note_lane(pending, outcome)
+            self._landed.append((pending, outcome))
 
     def _next_batch(self) -> list[Pending]:
         """The next sends in order, without those whose lane holds them back."""
@@ -126,29 +152,27 @@ class GroupCommit:
         ):
             pending = self._queue.popleft()
             append = pending.append
+            self._queue_bytes -= len(append.body)
             if pending.lane is not None and not pending.lane.admits(append.conv, pending.number):
-                pending.settle(append, Refused(Code.HELD_BACK, "an earlier send must be settled first"))
+                self._landed.append(
+                    (pending, Refused(Code.HELD_BACK, "an earlier send must be settled first"))
+                )
                 continue
             batch.append(pending)
             size += len(append.body)
         return batch
 
-    async def _commit(self, batch: list[Pending]) -> list[Outcome]:
-        try:
-            return await self._log.append([pending.append for pending in batch])
-        except StorageUnavailable as error:
-            return [Refused(error.code, str(error))] * len(batch)
-
-    async def _finish(self, batch: list[Pending], outcomes: list[Outcome]) -> None:
-        self.batches += 1
+    async def _finish(self) -> None:
+        """Answer what has landed, each send once, then fan it out."""
         notes: list[EntryNote] = []
         membership = False
-        for pending, outcome in zip(batch, outcomes, strict=True):
+        while self._landed:
+            pending, outcome = self._landed.popleft()
             pending.settle(pending.append, outcome)
             if isinstance(outcome, Appended):
                 self.committed += 1
                 if not outcome.duplicate:
-                    notes.append(_note(pending, outcome))
+                    notes.append(_entry_note(pending, outcome))
                     membership = membership or pending.append.change is not None
         if membership:
             self.on_membership()
@@ -157,7 +181,6 @@ class GroupCommit:
 
 
 def _note_lane(pending: Pending, outcome: Outcome) -> None:
-    """Lanes hear of outcomes before the next batch is formed, so that no successor slips past a refused send."""
     if pending.lane is None:
         return
     append = pending.append
@@ -167,7 +190,7 @@ def _note_lane(pending: Pending, outcome: Outcome) -> None:
         pending.lane.settled(append.conv, pending.number)
 
 
-def _note(pending: Pending, outcome: Appended) -> EntryNote:
+def _entry_note(pending: Pending, outcome: Appended) -> EntryNote:
     append = pending.append
     entry = entry_of(append, outcome)
     left = users_of(entry) if entry.kind == MEMBER_LEFT else ()
