@@ -79,7 +79,11 @@ def test_a_first_session_greets_and_reads_the_list() -> None:
 def test_positions_kept_before_the_first_list_was_complete_are_not_resumed_from() -> None:
     kept = {"epoch": "e", "resume_token": "r", "positions": {"~ann": 3, "room": 1}}
     core, _ = live_core(**kept)
-    assert said(core)[0].resume is None
+    hello, listing = said(core)
+    assert hello.resume is None
+    room = {"conv": "room", "kind": "group", "role": "member", "head": 7, "first_seq": 1, "joined_seq": 1}
+    core.received(msgspec.json.encode({"t": "conversations", "ref": listing.ref, "items": [room]}))
+    assert core.sync.timelines.applied("room") == 7
     core, _ = live_core(**kept, listed=True)
     assert said(core)[0].resume.positions == {"~ann": 3, "room": 1}
 

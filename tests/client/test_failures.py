@@ -4,6 +4,7 @@ import asyncio
 import base64
 import itertools
 import json
+import ssl
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -19,8 +20,10 @@ from posthouse.client import (
     Runtime,
     Stopped,
     TokenRefused,
+    transport,
 )
 from posthouse.client.errors import ClientError
+from posthouse.client.transport import Receiver, Transport
 from posthouse.kit.clock import ManualClock
 from posthouse.protocol.codes import Code
 from tests.client.conftest import Clients, core_of, entries, next_event, texts, turn_until, until
@@ -116,10 +119,21 @@ async def test_a_refused_upgrade_is_tried_again(server: ScriptedServer) -> None:
 
 
 async def test_a_server_that_hangs_up_right_after_the_handshake_is_tried_again(
-    server: ScriptedServer,
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = ManualClock()
-    server.slams = 3
+    """The loss may be noticed before the client has its socket: nothing will be heard of it afterwards."""
+    clock, lost_early = ManualClock(), [True, True]
+    really_connect = transport.connect
+
+    async def connect(url: str, receiver: Receiver, tls: ssl.SSLContext | None) -> Transport:
+        socket = await really_connect(url, receiver, tls)
+        if lost_early:
+            lost_early.pop()
+            socket.abort()
+        return socket
+
+    monkeypatch.setattr(transport, "connect", connect)
+    server.slams = 1
     async with Runtime(clock=clock) as runtime:
         client = Client(server.url, token="ann:1", runtime=runtime)
         await client.start()
