@@ -3,6 +3,7 @@
 Everything it asks may be repeated, so a server that is killed and comes back is waited for, up to `PATIENCE_S`.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 from urllib.parse import quote
@@ -19,6 +20,8 @@ from posthouse.protocol.codes import Action, Code, action_of
 
 PATIENCE_S = 60.0
 """A server that does not answer for so long is given up."""
+REQUESTS_MAX = 24
+"""Requests at once; further ones wait their turn."""
 USERS_PER_REQUEST = 1_000
 ENTRIES_PER_REQUEST = 200
 _RETRY = Backoff(first_s=0.05, factor=2.0, longest_s=1.0)
@@ -66,6 +69,7 @@ class Backend:
         self._address = address.rstrip("/")
         self._headers = {"X-Api-Key": api_key, "Content-Type": "application/json"}
         self._runtime = runtime
+        self._asking = asyncio.Semaphore(REQUESTS_MAX)
 
     async def token(self, user: str, device: str = "") -> str:
         """An access token for a user's device."""
@@ -103,6 +107,14 @@ class Backend:
         path = f"/v1/conversations?user={quote(user, safe='')}&limit=500"
         return len((await self._ask("GET", path, Listed)).items)
 
+    async def metric(self, name: str) -> float:
+        """The value of one of the node's metrics, such as `posthouse_loads_total`. Raises KeyError."""
+        answer = await self._runtime.http.ask("GET", f"{self._address}/metrics", {})
+        for line in answer.body.decode().splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.split()[1])
+        raise KeyError(name)
+
     async def _ask(
         self, method: str, path: str, shape: type[T], facts: Mapping[str, object] | None = None
     ) -> T:
@@ -113,7 +125,8 @@ class Backend:
         while True:
             attempt += 1
             try:
-                answer = await self._runtime.http.ask(method, self._address + path, self._headers, body)
+                async with self._asking:
+                    answer = await self._runtime.http.ask(method, self._address + path, self._headers, body)
                 if answer.status < 300:
                     return msgspec.json.decode(answer.body, type=shape)
                 failure, wait_s = _put_off(f"{method} {path}", answer)

@@ -12,6 +12,7 @@ import msgspec
 from posthouse.gateway.upgrade import negotiate, parse, switching
 from posthouse.gateway.wire import Reader, encode_frame
 from posthouse.kit.clock import SystemClock
+from posthouse.load.bench.stamp import stamped
 from posthouse.model.conversation import Kind, Role
 from posthouse.model.entry import MESSAGE, Entry
 from posthouse.protocol import SUBPROTOCOL
@@ -61,27 +62,26 @@ class BareFanout:
         await loop.create_server(lambda: _Bare(self), "127.0.0.1", port, backlog=4096)
         return port
 
-    async def send(self, messages: int, per_s: float, filler: str, sender: str) -> int:
+    async def send(self, messages: int, per_s: float, sender: str) -> int:
         """Write so many messages to every socket, evenly spread; returns to how many sockets."""
         begun = self._clock.monotonic()
         for number in range(messages):
             await self._clock.sleep(begun + number / per_s - self._clock.monotonic())
             self._seq += 1
-            frame = encode_frame(encode(Push(entry=self._entry(filler, sender)))).plain
+            frame = encode_frame(encode(Push(entry=self._entry(sender)))).plain
             for transport in self.sockets:
                 transport.write(frame)
         return len(self.sockets)
 
-    def _entry(self, filler: str, sender: str) -> Entry:
+    def _entry(self, sender: str) -> Entry:
         """An entry like those of the real server, of the same size."""
-        body = {"at_ns": int(self._clock.monotonic() * 1e9), "text": filler}
         return Entry(
             conv=self.conv,
             seq=self._seq,
             kind=MESSAGE,
             at_ms=self._clock.now_ms(),
             ordinal=self._seq,
-            body=msgspec.Raw(msgspec.json.encode(body)),
+            body=msgspec.Raw(msgspec.json.encode(stamped(self._clock.monotonic()))),
             sender=sender,
             device="bench",
             client_id=f"0123456789abcdef-{self._seq:x}",

@@ -18,6 +18,7 @@ from posthouse.load.bench import bare_fanout
 from posthouse.load.bench.crowd import Crowd
 from posthouse.load.bench.latencies import Latencies, sum_of
 from posthouse.load.bench.measuring import cpu_s
+from posthouse.load.bench.stamp import stamp_of, stamped
 from posthouse.load.bench.venue import SQLITE, venue
 from posthouse.load.bench.worker import Worker, call_all
 from posthouse.model.entry import MESSAGE, Entry
@@ -26,21 +27,10 @@ from posthouse.testing.servers import LocalServer
 
 CONV: Final = "fanout"
 SENDER: Final = "sender"
-BODY_BYTES: Final = 200
-FILLER: Final = "x" * (BODY_BYTES - len('{"at_ns":123456789012345,"text":""}'))
 HALLS: Final = ("real", "bare")
 WORKERS: Final = 2
 STILL_S: Final = 10.0
 POLL_S: Final = 0.1
-
-
-class Stamp(msgspec.Struct):
-    """What of a message's body matters: when it was sent, on the machine's monotonic clock."""
-
-    at_ns: int
-
-
-_stamp_of = msgspec.json.Decoder(Stamp).decode
 
 
 class Hall:
@@ -70,7 +60,7 @@ class Hall:
         """Read once for all listeners."""
         at = self._sent_at.get(entry.seq)
         if at is None:
-            at = self._sent_at[entry.seq] = _stamp_of(entry.body).at_ns / 1e9
+            at = self._sent_at[entry.seq] = stamp_of(entry.body)
         return at
 
 
@@ -177,11 +167,11 @@ class Fanout:
         begun = self._clock.monotonic()
         for number in range(messages):
             await self._clock.sleep(begun + number / per_s - self._clock.monotonic())
-            sender.post(CONV, {"at_ns": int(self._clock.monotonic() * 1e9), "text": FILLER})
+            sender.post(CONV, stamped(self._clock.monotonic()))
         await sender.flush()
 
     async def _send_bare(self, messages: int, per_s: float) -> None:
-        await self._bare.call("send", messages=messages, per_s=per_s, filler=FILLER, sender=SENDER)
+        await self._bare.call("send", messages=messages, per_s=per_s, sender=SENDER)
 
     async def _deliveries(self, hall: str) -> int:
         return sum(await call_all(self._workers, "deliveries", hall=hall))
