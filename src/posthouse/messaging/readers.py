@@ -5,17 +5,20 @@ changed. Both may run on several nodes at once and read an entry twice: what the
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice
 from typing import Final
 
 import msgspec
 
 from posthouse.kit.clock import Clock
+from posthouse.kit.log import logger
 from posthouse.kit.tasks import wait_event
 from posthouse.messaging.bodies import AccountBody, users_of
 from posthouse.messaging.publish import Publisher
 from posthouse.model.entry import ACCOUNT_JOINED, ACCOUNT_LEFT, CREATED, MEMBER_JOINED, MEMBER_LEFT, Entry
 from posthouse.model.ids import account_id
+from posthouse.protocol.codes import Action, action_of
 from posthouse.storage.base import (
     Append,
     Feed,
@@ -24,11 +27,15 @@ from posthouse.storage.base import (
     InboxChange,
     Outcome,
     Refused,
-    StorageError,
+    StorageUnavailable,
 )
 
+_log = logger(__name__)
+
 ROSTER_KINDS: Final = (CREATED, MEMBER_JOINED, MEMBER_LEFT)
-BATCH_ENTRIES_MAX = 500
+PAGE_ENTRIES_MAX = 100
+APPENDS_MAX = 500
+"""Account entries under way at once. One membership entry may cause a thousand; clients' sends find room between."""
 POLL_INTERVAL_S = 1.0
 
 
@@ -43,13 +50,14 @@ class Roster:
         self._clock = clock
         self._wake = asyncio.Event()
         self.applied = 0
+        self.refused = 0
 
     def wake(self) -> None:
         """A membership entry was committed here: read at once instead of at the next poll."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Read for ever. On trouble with the database, wait for the next poll."""
+        """Read for ever, from where the database says. Raises when it cannot go on; what was done is done once."""
         position = await self._feed.position(self.NAME)
         while True:
             self._wake.clear()
@@ -57,15 +65,23 @@ class Roster:
             await wait_event(self._wake, POLL_INTERVAL_S, self._clock)
 
     async def _catch_up(self, position: FeedPosition) -> FeedPosition:
-        while items := await self._feed.tail(position, BATCH_ENTRIES_MAX, ROSTER_KINDS):
-            appends = [append for item in items for append in account_appends(item)]
-            for outcome in await asyncio.gather(*map(self._append, appends)):
-                if isinstance(outcome, Refused):
-                    raise StorageError(f"an account entry was refused: {outcome.reason}")
-            self.applied += len(appends)
+        while items := await self._feed.tail(position, PAGE_ENTRIES_MAX, ROSTER_KINDS):
+            appends = (append for item in items for append in account_appends(item))
+            while some := list(islice(appends, APPENDS_MAX)):
+                await self._apply(some)
             position = items[-1].position
             await self._feed.store_position(self.NAME, position)
         return position
+
+    async def _apply(self, appends: Sequence[Append]) -> None:
+        for append, outcome in zip(appends, await asyncio.gather(*map(self._append, appends)), strict=True):
+            if not isinstance(outcome, Refused):
+                self.applied += 1
+            elif action_of(outcome.code) is Action.RETRY:
+                raise StorageUnavailable(f"an account entry was refused: {outcome.reason}")
+            else:  # never to succeed: it must not keep everybody's later entries waiting
+                self.refused += 1
+                _log.error("an account entry was refused for good", log=append.conv, reason=outcome.reason)
 
 
 def account_appends(item: FeedEntry) -> list[Append]:
@@ -99,25 +115,25 @@ class Repair:
         self._feed = feed
         self._publisher = publisher
         self._clock = clock
+        self._position: FeedPosition | None = None
         self.told = 0
 
     async def run(self) -> None:
-        """Each second, tell of what was committed up to a second ago. Starts at the feed's end: sessions that
-        come after this read the log themselves."""
-        position = await self._feed.end()
+        """Each second, tell of what was committed up to a second ago. Begins at the feed's end, for sessions that
+        come after this read the log themselves; after a crash it goes on where it was, so nothing is left out."""
+        if self._position is None:
+            self._position = await self._feed.end()
         while True:
-            await self._clock.sleep(self.LAG_S)
             until = await self._feed.end()
             await self._clock.sleep(self.LAG_S)
-            position = await self._tell(position, until)
+            if self._position < until:
+                await self._tell(self._position, until)
+                self._position = until
 
-    async def _tell(self, position: FeedPosition, until: FeedPosition) -> FeedPosition:
-        if position >= until:
-            return position
+    async def _tell(self, position: FeedPosition, until: FeedPosition) -> None:
         newest: dict[str, dict[str, int]] = {}
         for (app, conv), seq in (await self._feed.changed(position, until)).items():
             newest.setdefault(app, {})[conv] = seq
         for app, heads in newest.items():
             await self._publisher.heads(app, heads)
             self.told += len(heads)
-        return until

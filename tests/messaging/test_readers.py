@@ -1,0 +1,255 @@
+"""The feed's readers: what follows from entries follows once, whatever crashes on the way."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import cast
+
+import msgspec
+import pytest
+
+from posthouse.bus.base import BusUnavailable
+from posthouse.bus.engines.memory import MemoryBus
+from posthouse.cache.engines.memory import MemoryRoutes
+from posthouse.kit.clock import ManualClock
+from posthouse.kit.tasks import Tasks
+from posthouse.messaging.notes import HeadsNote, decode_notes
+from posthouse.messaging.publish import Publisher
+from posthouse.messaging.readers import APPENDS_MAX, Repair, Roster
+from posthouse.model.entry import ACCOUNT_JOINED, ACCOUNT_LEFT, MEMBER_JOINED, MEMBER_LEFT, Entry
+from posthouse.protocol.codes import Code
+from posthouse.storage.base import Append, Appended, Feed, InboxChange, Outcome, Refused, StorageUnavailable
+from tests.messaging.fake_feed import FakeFeed, membership
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def tasks(clock: ManualClock) -> AsyncIterator[Tasks]:
+    tasks = Tasks(clock)
+    yield tasks
+    await tasks.close()
+
+
+# Roster -----------------------------------------------------------------------------------------------------------
+
+
+class Accounts:
+    """Account logs: each append once by its name, as the port promises. `answer` may refuse one first."""
+
+    def __init__(self) -> None:
+        self.written: dict[tuple[str, str], Append] = {}
+        self.asked = 0
+        self.together = 0
+        self.under_way = 0
+        self.answer: Callable[[Append], Outcome | None] = lambda append: None
+
+    async def append(self, append: Append) -> Outcome:
+        self.asked += 1
+        self.under_way += 1
+        self.together = max(self.together, self.under_way)
+        await asyncio.sleep(0)
+        self.under_way -= 1
+        refused = self.answer(append)
+        if refused is not None:
+            return refused
+        key = (append.conv, append.client_id)
+        known = key in self.written
+        self.written.setdefault(key, append)
+        return Appended(1, 1, 0, duplicate=known)
+
+    def said(self) -> list[tuple[str, str, str]]:
+        return [
+            (log, each.kind, cast("InboxChange", each.change).conv) for (log, _), each in self.written.items()
+        ]
+
+
+class RosterBench:
+    """A roster with its feed and the account logs that it writes."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.feed = FakeFeed()
+        self.accounts = Accounts()
+        self.roster = Roster(cast("Feed", self.feed), self.accounts.append, clock)
+
+
+async def test_each_membership_becomes_an_entry_in_the_account_log_of_each_user(
+    tasks: Tasks, clock: ManualClock
+) -> None:
+    bench = RosterBench(clock)
+    bench.feed.add(membership("c", 1, users=["ann", "ben"]))
+    bench.feed.add(membership("c", 2, "message"))
+    bench.feed.add(membership("c", 3, MEMBER_JOINED, ["cyd"]))
+    bench.feed.add(membership("c", 4, MEMBER_LEFT, ["ben"]))
+    tasks.supervise("roster", bench.roster.run)
+    await clock.advance(0.1)
+    assert bench.accounts.said() == [
+        ("~ann", ACCOUNT_JOINED, "c"),
+        ("~ben", ACCOUNT_JOINED, "c"),
+        ("~cyd", ACCOUNT_JOINED, "c"),
+        ("~ben", ACCOUNT_LEFT, "c"),
+    ]
+    bodies = [msgspec.json.decode(each.body) for each in bench.accounts.written.values()]
+    assert bodies[2:] == [{"conv": "c", "joined_seq": 3}, {"conv": "c", "left_seq": 4}]
+    assert bench.feed.positions["roster"] == bench.feed.entries[-1].position
+
+
+async def test_a_wake_up_is_answered_at_once_and_never_lost(tasks: Tasks, clock: ManualClock) -> None:
+    bench = RosterBench(clock)
+    tasks.supervise("roster", bench.roster.run)
+    await clock.advance(0.1)
+    bench.feed.add(membership("c", 1, users=["ann"]))
+    bench.roster.wake()
+    await clock.advance(0)
+    assert bench.accounts.said() == [("~ann", ACCOUNT_JOINED, "c")]
+
+
+async def test_without_a_wake_up_a_membership_is_found_within_a_second(
+    tasks: Tasks, clock: ManualClock
+) -> None:
+    """Another node may have written it."""
+    bench = RosterBench(clock)
+    tasks.supervise("roster", bench.roster.run)
+    await clock.advance(0.1)
+    bench.feed.add(membership("c", 1, users=["ann"]))
+    await clock.advance(1)
+    assert bench.accounts.said() == [("~ann", ACCOUNT_JOINED, "c")]
+
+
+async def test_a_crash_half_way_leaves_nobody_out_and_tells_nobody_twice(
+    tasks: Tasks, clock: ManualClock
+) -> None:
+    bench = RosterBench(clock)
+    bench.feed.add(membership("c", 1, users=[f"u{n}" for n in range(1_000)]))
+    failing = [f"~u{n}" for n in (0, 499, 501, 999)]
+
+    def refuse_once(append: Append) -> Outcome | None:
+        if append.conv not in failing:
+            return None
+        failing.remove(append.conv)
+        return Refused(Code.UNAVAILABLE, "away")
+
+    bench.accounts.answer = refuse_once
+    tasks.supervise("roster", bench.roster.run)
+    await clock.advance(0.1)
+    await clock.advance(20)
+    assert [log for log, _, _ in sorted(bench.accounts.said())] == sorted(f"~u{n}" for n in range(1_000))
+    assert len(bench.accounts.written) == 1_000
+    assert tasks.crashes > 0
+
+
+async def test_however_many_join_at_once_only_some_of_their_entries_are_under_way(
+    tasks: Tasks, clock: ManualClock
+) -> None:
+    """A queue filled by three groups of ten thousand would refuse clients' sends, and the roster's own for ever."""
+    bench = RosterBench(clock)
+    for seq in range(1, 31):
+        bench.feed.add(membership("c", seq, MEMBER_JOINED, [f"u{seq}-{n}" for n in range(1_000)]))
+    tasks.supervise("roster", bench.roster.run)
+    for _ in range(200):
+        await clock.advance(0)
+    assert bench.accounts.asked == len(bench.accounts.written) == 30_000
+    assert bench.accounts.together == APPENDS_MAX
+
+
+async def test_an_entry_that_is_refused_for_good_is_counted_and_keeps_nobody_waiting(
+    tasks: Tasks, clock: ManualClock
+) -> None:
+    bench = RosterBench(clock)
+    bench.feed.add(membership("c", 1, users=["ann", "bad", "cyd"]))
+    bench.accounts.answer = lambda append: (
+        Refused(Code.CONFLICT, "other content") if append.conv == "~bad" else None
+    )
+    tasks.supervise("roster", bench.roster.run)
+    await clock.advance(0.1)
+    assert [log for log, _, _ in bench.accounts.said()] == ["~ann", "~cyd"]
+    assert (bench.roster.refused, tasks.crashes) == (1, 0)
+    assert bench.feed.positions["roster"] == bench.feed.entries[-1].position
+
+
+# Repair -----------------------------------------------------------------------------------------------------------
+
+
+class FlakyBus(MemoryBus):
+    """A bus that is down while `down` is set."""
+
+    down = False
+
+    async def publish(self, gateway: str, message: bytes) -> None:
+        if self.down:
+            raise BusUnavailable("down")
+        await super().publish(gateway, message)
+
+
+class RepairBench:
+    """A repair reader, its feed, and what a gateway that follows two logs is told."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.feed = FakeFeed()
+        self.bus = FlakyBus()
+        self.routes = MemoryRoutes()
+        self.told: list[dict[str, int]] = []
+        publisher = Publisher(self.bus, self.routes, ["n"])
+        self.repair = Repair(cast("Feed", self.feed), publisher, clock)
+
+    async def open(self) -> "RepairBench":
+        await self.bus.subscribe("n", self._hear)
+        await self.routes.register("n", [("app", "c"), ("app", "d")])
+        return self
+
+    def _hear(self, message: bytes) -> None:
+        self.told.extend(note.heads for note in decode_notes(message) if isinstance(note, HeadsNote))
+
+    def commit(self, conv: str, seq: int) -> None:
+        self.feed.add(
+            Entry(conv=conv, seq=seq, kind="message", at_ms=1, ordinal=seq, body=msgspec.Raw(b"{}"))
+        )
+
+
+async def test_the_newest_seq_of_what_changed_is_told_within_two_seconds(
+    tasks: Tasks, clock: ManualClock
+) -> None:
+    """P-9.15: but not at once, for most hints arrive by themselves."""
+    bench = await RepairBench(clock).open()
+    bench.commit("old", 9)
+    tasks.supervise("repair", bench.repair.run)
+    await clock.advance(0.1)
+    for conv, seq in (("c", 1), ("c", 2), ("d", 7), ("nobody follows it", 1)):
+        bench.commit(conv, seq)
+    await clock.advance(0.8)
+    assert bench.told == []
+    await clock.advance(1.2)
+    assert bench.told == [{"c": 2, "d": 7}]
+    await clock.advance(10)
+    assert len(bench.told) == 1
+
+
+@pytest.mark.parametrize("faults", [1, 2, 3, 7])
+async def test_a_database_that_is_away_for_a_while_makes_repair_late_not_forgetful(
+    tasks: Tasks, clock: ManualClock, faults: int
+) -> None:
+    """A commit in doubt is told of by nobody else (G4)."""
+    bench = await RepairBench(clock).open()
+    tasks.supervise("repair", bench.repair.run)
+    await clock.advance(0.1)
+    bench.commit("c", 1)
+    bench.feed.faults = [StorageUnavailable("away")] * faults
+    await clock.advance(1)
+    bench.commit("d", 1)
+    await clock.advance(60)
+    assert {conv: seq for heads in bench.told for conv, seq in heads.items()} == {"c": 1, "d": 1}
+
+
+async def test_heads_that_the_bus_does_not_take_are_told_again(tasks: Tasks, clock: ManualClock) -> None:
+    bench = await RepairBench(clock).open()
+    tasks.supervise("repair", bench.repair.run)
+    await clock.advance(0.1)
+    bench.bus.down = True
+    bench.commit("c", 1)
+    await clock.advance(10)
+    assert bench.told == []
+    bench.bus.down = False
+    await clock.advance(10)
+    assert bench.told == [{"c": 1}]
