@@ -9,6 +9,7 @@ import pytest
 from posthouse.kit.clock import SystemClock
 from posthouse.storage.base import Appended, StorageCorrupt, StorageError, StorageUnavailable
 from posthouse.storage.engines.sqlite import schema
+from posthouse.storage.engines.sqlite.connection import open_writer
 from posthouse.storage.engines.sqlite.database import SqliteDatabase
 from posthouse.testing.contracts.storage import Talk
 
@@ -84,12 +85,31 @@ async def test_a_migration_that_fails_leaves_the_version_before(
     await (await _open(path)).close()
 
 
-async def test_two_that_create_the_same_file_at_once_agree(path: Path) -> None:
+async def test_two_that_begin_the_same_file_at_once_agree(path: Path) -> None:
     """The step is decided under the lock: the second finds it done, and both have one epoch."""
+    open_writer(str(path)).close()
     first, second = await asyncio.gather(_open(path), _open(path))
     assert first.epoch == second.epoch
     await first.close()
     await second.close()
+
+
+async def test_one_who_is_overtaken_does_not_repeat_the_step(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between looking at the version and getting the lock, another process may have done it."""
+    version_of, others = schema._version, [open_writer(str(path))]
+
+    def overtaken(connection: apsw.Connection) -> int:
+        version = version_of(connection)
+        while others:
+            schema.migrate(others.pop(), 64, 0)
+        return version
+
+    monkeypatch.setattr(schema, "_version", overtaken)
+    database = await _open(path)
+    assert _version(path) == 1
+    await database.close()
 
 
 async def test_two_processes_that_append_the_same_at_once_make_one_entry(path: Path) -> None:

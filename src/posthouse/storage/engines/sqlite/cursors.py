@@ -6,6 +6,7 @@ import apsw
 import msgspec
 
 from posthouse.model.conversation import MEMBERS_MAX
+from posthouse.model.cursor import Cursor
 from posthouse.protocol.frames import MemberCursor
 from posthouse.storage.base import CursorUpdate
 from posthouse.storage.engines.sqlite.bulk import Bulk
@@ -23,7 +24,8 @@ _ADVANCE = Bulk(
     WHERE until_seq IS NULL
     ON CONFLICT DO UPDATE SET read_seq = max(read_seq, excluded.read_seq),
         read_ordinal = max(read_ordinal, excluded.read_ordinal),
-        delivered_seq = max(delivered_seq, excluded.delivered_seq)""",
+        delivered_seq = max(delivered_seq, excluded.delivered_seq)
+    RETURNING app, user, conv, read_seq, delivered_seq""",
     5,
 )
 _OF_MEMBERS = """SELECT user, coalesce(read_seq, 0), coalesce(delivered_seq, 0)
@@ -33,13 +35,14 @@ _OF_ALL = f"{_OF_MEMBERS} ORDER BY user LIMIT {MEMBERS_MAX}"
 _OF_SOME = f"{_OF_MEMBERS} AND user IN (SELECT value FROM json_each(?3)) ORDER BY user"
 
 
-def advance(connection: apsw.Connection, updates: Sequence[CursorUpdate]) -> None:
+def advance(connection: apsw.Connection, updates: Sequence[CursorUpdate]) -> list[CursorUpdate]:
     """As `Log.advance` says."""
     rows = [
         (each.app, each.user, each.cursor.conv, each.cursor.read, each.cursor.delivered) for each in updates
     ]
     with writing(connection):
-        _ADVANCE.write(connection, rows)
+        stored = list(_ADVANCE.run(connection, rows))
+    return [CursorUpdate(app, user, Cursor(*at)) for app, user, *at in stored]
 
 
 def cursors(connection: apsw.Connection, app: str, conv: str, users: Sequence[str]) -> list[MemberCursor]:

@@ -121,6 +121,9 @@ CREATE TABLE feed_reader (
 ) STRICT, WITHOUT ROWID;
 """
 
+_HEADER = """SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema)
+    FROM pragma_application_id, pragma_user_version"""
+
 MIGRATIONS: tuple[str, ...] = (_FIRST,)
 """Migration n brings a database from schema version n to n + 1."""
 
@@ -159,9 +162,9 @@ def write_probe(connection: apsw.Connection, now_ms: int) -> None:
 
 def _version(connection: apsw.Connection) -> int:
     """The schema version of a database that is ours or empty."""
-    ours = connection.pragma("application_id") == APPLICATION_ID
-    version = int(str(connection.pragma("user_version")))
-    if not ours and (version or connection.execute("SELECT 1 FROM sqlite_schema").fetchall()):
+    header = [int(str(value)) for value in connection.execute(_HEADER).fetchall()[0]]
+    application, version, tables = header
+    if application != APPLICATION_ID and (version or tables):
         raise StorageUnavailable(f"{connection.filename} is not a Posthouse database: name another file")
     if version > len(MIGRATIONS):
         raise StorageUnavailable(

@@ -106,6 +106,14 @@ class Lists(Opened):
         await talk.done(talk.join("g", "ben"), talk.send("g", "ann"), talk.listed("g", "ben", 5))
         assert await _unread(talk, "ben") == 1
 
+    async def test_mentions_from_before_leaving_do_not_count_again(self, talk: Talk) -> None:
+        await talk.start("g", "ann", "ben")
+        await talk.done(talk.send("g", "ann", mentions=("ben",)), talk.leave("g", "ben"))
+        await talk.done(talk.join("g", "ben"), talk.listed("g", "ben", 4))
+        assert (await _summary(talk, "ben", "g")).mentions == 0
+        await talk.done(talk.send("g", "ann", mentions=("ben",)))
+        assert (await _summary(talk, "ben", "g")).mentions == 1
+
     async def test_mentions_beyond_the_cursor_are_counted(self, talk: Talk) -> None:
         """Twice in one entry is once; who is no member is not mentioned."""
         await talk.start("g", "ann", "ben")
@@ -171,6 +179,7 @@ class Lists(Opened):
             member = await talk.database.member(talk.app, "g", "ann")
             assert member is not None
             assert (member.read_seq, member.delivered_seq) == expected
+            assert await _unread(talk, "ann") == 4 - max(expected[0] - 1, 0)
 
     async def test_cursors_stop_at_the_head(self, talk: Talk) -> None:
         """A client that says it has read the future gets no further than everyone."""
@@ -178,7 +187,7 @@ class Lists(Opened):
         await talk.say("g", "ben", "1")
         await _advance(talk, "ann", "g", read=2**53 - 1, delivered=2**53 - 1)
         await talk.say("g", "ben", "2")
-        assert (await _summary(talk, "ann", "g")).read == 2
+        assert await talk.database.cursors(talk.app, "g", ["ann"]) == [MemberCursor("ann", 2, 2)]
         assert await _unread(talk, "ann") == 1
 
     async def test_cursors_of_strangers_are_nothing(self, talk: Talk) -> None:
@@ -190,6 +199,8 @@ class Lists(Opened):
         await _advance(talk, "ann", account_id("ann"), read=1)
         assert await talk.database.cursors(talk.app, "g", []) == [MemberCursor("ann")]
         assert await talk.database.cursors(talk.app, "g", ["ben", "eve"]) == []
+        await talk.done(talk.join("g", "ben"))
+        assert await talk.database.cursors(talk.app, "g", ["ben"]) == [MemberCursor("ben")]
 
     async def test_many_cursors_move_at_once(self, talk: Talk) -> None:
         """Several users, conversations and repetitions in one call; the furthest stays."""
