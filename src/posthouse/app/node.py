@@ -66,6 +66,7 @@ class Node:
         self._repair = Repair(self.database, self._publisher, clock)
         self._probes = Probes(self.database, clock)
         self.commit.on_membership = self._roster.wake
+        self.commit.on_message = self._receipts.sent
         self.gateway = Gateway(
             name,
             self.database,

@@ -187,7 +187,9 @@ class Sync:
         if not self._host.emit(event):
             return False
         view = self.views.apply(entry)
-        if sender != self.user and self._settings.receipts and wants_receipts(view, conv):
+        if sender == self.user:
+            self.views.read(conv, entry.seq, entry.seq)
+        elif self._settings.receipts and wants_receipts(view, conv):
             self.touched = self.touched or self.cursors.due == inf
             self.cursors.deliver(conv, entry.seq, self._clock.monotonic())
         return True

@@ -18,7 +18,7 @@ from posthouse.messaging.bodies import users_of
 from posthouse.messaging.lane import Lane
 from posthouse.messaging.notes import EntryNote
 from posthouse.messaging.publish import Publisher
-from posthouse.model.entry import MEMBER_LEFT, Entry
+from posthouse.model.entry import COUNTING_KINDS, MEMBER_LEFT, Entry
 from posthouse.protocol.codec import encode
 from posthouse.protocol.codes import Code
 from posthouse.protocol.frames import Push
@@ -65,6 +65,7 @@ class GroupCommit:
         self._idle = asyncio.Event()
         self._idle.set()
         self.on_membership: Callable[[], None] = lambda: None
+        self.on_message: Callable[[Append, int], None] = lambda append, seq: None
         self.batches = 0
         self.committed = 0
         self.refused_busy = 0
@@ -174,6 +175,8 @@ class GroupCommit:
                 if not outcome.duplicate:
                     notes.append(_entry_note(pending, outcome))
                     membership = membership or pending.append.change is not None
+                    if pending.append.kind in COUNTING_KINDS:
+                        self.on_message(pending.append, outcome.seq)
         if membership:
             self.on_membership()
         if notes:

@@ -13,7 +13,7 @@ from posthouse.model.cursor import Cursor, merge
 from posthouse.protocol.codec import encode
 from posthouse.protocol.codes import Code
 from posthouse.protocol.frames import CursorsPush, MemberCursor
-from posthouse.storage.base import CursorUpdate, Log, Refused, StorageError
+from posthouse.storage.base import Append, CursorUpdate, Log, Refused, StorageError
 
 SHOWN_MEMBERS_MAX = 100
 Answer = Callable[[Refused | None], None]
@@ -50,10 +50,13 @@ class Receipts:
             answer(Refused(Code.BUSY, "too many cursors wait on this node"))
             return
         for cursor in cursors:
-            key = (app, cursor.conv, user)
-            known = self._pending.get(key)
-            self._pending[key] = merge(known, cursor) if known is not None else merge(cursor, cursor)
+            self._move(app, user, cursor)
         self._answers.append(answer)
+
+    def sent(self, append: Append, seq: int) -> None:
+        """Whoever writes a message has read up to it. A hint: dropped when too much waits."""
+        if append.sender and not append.trusted and len(self._pending) < self._pending_max:
+            self._move(append.app, append.sender, Cursor(append.conv, seq, seq))
 
     async def run(self) -> None:
         """Write what has gathered, once each interval."""
@@ -61,29 +64,35 @@ class Receipts:
             await self._clock.sleep(self._flush_interval_s)
             await self.flush()
 
+    def _move(self, app: str, user: str, cursor: Cursor) -> None:
+        key = (app, cursor.conv, user)
+        self._pending[key] = merge(self._pending.get(key, cursor), cursor)
+
     async def flush(self) -> None:
         """Write, answer, show. What could not be written is refused: the client says it again."""
         pending, self._pending = self._pending, {}
         answers, self._answers = self._answers, []
+        stored: Sequence[CursorUpdate] = ()
         refusal: Refused | None = None
-        if pending:
-            try:
-                await self._log.advance(
-                    [CursorUpdate(app, user, at) for (app, _, user), at in pending.items()]
+        try:
+            if pending:
+                stored = await self._log.advance(
+                    [CursorUpdate(app, user, cursor) for (app, _, user), cursor in pending.items()]
                 )
-                self.written += len(pending)
-            except StorageError as error:
-                refusal = Refused(getattr(error, "code", Code.UNAVAILABLE), str(error))
+                self.written += len(stored)
+        except StorageError as error:
+            refusal = Refused(getattr(error, "code", Code.UNAVAILABLE), str(error))
         for answer in answers:
             answer(refusal)
-        if pending and refusal is None:
-            await self._show(pending)
+        if stored:
+            await self._show(stored)
 
-    async def _show(self, pending: dict[tuple[str, str, str], Cursor]) -> None:
+    async def _show(self, stored: Sequence[CursorUpdate]) -> None:
+        """Tell of positions as they were stored, which is never what a stranger said, and never beyond the head."""
         by_conv: dict[ConvKey, list[MemberCursor]] = {}
-        for (app, conv, user), cursor in pending.items():
+        for app, user, cursor in stored:
             moved = MemberCursor(user, cursor.read, cursor.delivered)
-            by_conv.setdefault((app, conv), []).append(moved)
+            by_conv.setdefault((app, cursor.conv), []).append(moved)
         notes = [
             CursorsNote(app, conv, encode(CursorsPush(conv=conv, of=tuple(moved))))
             for (app, conv), moved in by_conv.items()

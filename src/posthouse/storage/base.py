@@ -215,8 +215,11 @@ class Log(Protocol):
         """A page of the user's conversation list with last entry, unread and mention counts, and cursors."""
         ...
 
-    async def advance(self, updates: Sequence[CursorUpdate]) -> None:
-        """Move cursors forward (never back, never past the head), durably. Of non-members: nothing happens."""
+    async def advance(self, updates: Sequence[CursorUpdate]) -> list[CursorUpdate]:
+        """Move cursors forward (never back, never past the head), durably. Of non-members: nothing happens.
+
+        Answers where the cursors stand now, in no particular order; those that did not move may be left out.
+        """
         ...
 
     async def cursors(self, app: str, conv: str, users: Sequence[str]) -> list[MemberCursor]:

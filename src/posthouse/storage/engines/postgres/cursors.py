@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from posthouse.model.conversation import MEMBERS_MAX
+from posthouse.model.cursor import Cursor
 from posthouse.model.ids import INTEGER_MAX
 from posthouse.protocol.frames import MemberCursor
 from posthouse.storage.base import CursorUpdate
@@ -32,6 +33,7 @@ ON CONFLICT (app, conv, user_id) DO UPDATE SET read_seq = greatest(old.read_seq,
     read_ordinal = greatest(old.read_ordinal, excluded.read_ordinal),
     delivered_seq = greatest(old.delivered_seq, excluded.delivered_seq)
 WHERE old.read_seq < excluded.read_seq OR old.delivered_seq < excluded.delivered_seq
+RETURNING app, user_id, conv, read_seq, delivered_seq
 """
 _OF_MEMBERS = """
 SELECT member.user_id, coalesce(read_seq, 0), coalesce(delivered_seq, 0)
@@ -42,7 +44,7 @@ _OF_ALL = f"{_OF_MEMBERS} ORDER BY user_id LIMIT {MEMBERS_MAX}"
 _OF_SOME = f"{_OF_MEMBERS} AND user_id = ANY($3::text[]) ORDER BY user_id"
 
 
-async def advance(connection: Connection, updates: Sequence[CursorUpdate]) -> None:
+async def advance(connection: Connection, updates: Sequence[CursorUpdate]) -> list[CursorUpdate]:
     """As `Log.advance` says, inside a transaction."""
     furthest: dict[tuple[str, str, str], tuple[int, int]] = {}
     for app, user, cursor in updates:
@@ -51,8 +53,10 @@ async def advance(connection: Connection, updates: Sequence[CursorUpdate]) -> No
             read, delivered = furthest.get(key, (0, 0))
             furthest[key] = max(read, cursor.read), max(delivered, cursor.delivered)
     rows = [(*key, *(min(seq, INTEGER_MAX) for seq in seqs)) for key, seqs in sorted(furthest.items())]
-    if rows and await connection.execute(_ADVANCE, *zip(*rows, strict=True)) == "INSERT 0 0":
+    stored = await connection.fetch(_ADVANCE, *zip(*rows, strict=True)) if rows else []
+    if rows and not stored:
         await make_synchronous(connection)
+    return [CursorUpdate(app, user, Cursor(*at)) for app, user, *at in stored]
 
 
 async def cursors(connection: Connection, app: str, conv: str, users: Sequence[str]) -> list[MemberCursor]:

@@ -182,9 +182,10 @@ class PostgresDatabase:
     async def summaries(self, app: str, user: str, *, page: str = "", limit: int = 500) -> Summaries:
         return await self._read(lambda connection: lists.summaries(connection, app, user, page, limit))
 
-    async def advance(self, updates: Sequence[CursorUpdate]) -> None:
-        if updates:
-            await self._write(lambda connection: cursors.advance(connection, updates))
+    async def advance(self, updates: Sequence[CursorUpdate]) -> list[CursorUpdate]:
+        if not updates:
+            return []
+        return await self._write(lambda connection: cursors.advance(connection, updates))
 
     async def cursors(self, app: str, conv: str, users: Sequence[str]) -> list[MemberCursor]:
         return await self._read(lambda connection: cursors.cursors(connection, app, conv, users))
