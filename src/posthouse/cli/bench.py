@@ -1,6 +1,5 @@
 """`posthouse bench`: run a benchmark against a server of its own, beside a raw limit measured in the same run."""
 
-import asyncio
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from difflib import get_close_matches
@@ -51,18 +50,29 @@ def bench(output: Output, name: str, database: str, sizes: tuple[str, ...]) -> N
     Starts a server of its own in a temporary folder, and takes a minute or more. docs/benchmarks.md says what is done
     and what the keys mean. The exit code is 5 when messages were lost, doubled or out of order.
     """
+    import uvloop
+
     from posthouse.cli.progress import working
 
     run: Bench = getattr(import_module(f"posthouse.load.bench.{name}"), name)
     changed = dict(_size(run, size) for size in sizes)
     with working(f"bench {name}", shown=not output.json):
-        result = asyncio.run(run(database, **changed))
+        result = uvloop.run(_measured(run(database, **changed)))
     width = max(map(len, result))
     output.emit(result, "\n".join(f"{key:{width}}  {_shown(value)}" for key, value in result.items()))
     if any(result.get(check) for check in CHECKS):
         raise Failure(
             "The checks failed: messages were lost, doubled or out of order.", "", Exit.CHECKS_FAILED
         )
+
+
+async def _measured(running: Coroutine[Any, Any, Mapping[str, object]]) -> Mapping[str, object]:
+    from posthouse.testing.servers import ServerFailed
+
+    try:
+        return await running
+    except ServerFailed as error:
+        raise Failure(f"The benchmark's own server failed: {error}") from None
 
 
 def _size(run: Bench, size: str) -> tuple[str, int | float]:

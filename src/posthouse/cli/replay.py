@@ -1,6 +1,5 @@
 """`posthouse replay`: play a chat log through SDK clients, and check what every reader was given."""
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,6 +65,8 @@ def replay(
     \b
       posthouse replay irc.jsonl.gz --days 3
     """
+    import uvloop
+
     from posthouse.cli.issuing import node_config
     from posthouse.cli.reach import address_of
     from posthouse.kit.chance import system_random
@@ -84,7 +85,7 @@ def replay(
         log = load(file, days or 0)
     except (BadLog, EOFError, OSError) as error:
         raise Failure(f"{file} cannot be played: {error}.") from None
-    report = asyncio.run(_play(log, options, output))
+    report = uvloop.run(_play(log, options, output))
     output.emit(report, _summary(file, report))
     if not report.holds:
         raise Failure("The checks failed.", "", Exit.CHECKS_FAILED)
