@@ -120,6 +120,19 @@ async def test_logs_that_two_nodes_create_at_once_are_created_once(open_node: Op
             assert {one.duplicate, other.duplicate} == {True, False}
 
 
+async def test_one_who_creates_what_another_is_creating_waits_and_is_told_of_it(
+    talk: Talk, watcher: Connection, rival: Connection
+) -> None:
+    """Nobody holds a lock on a log that is not there yet: the primary key decides, and the loser looks again."""
+    await begin_append(rival, talk.direct("ann", "ben"))
+    task = asyncio.ensure_future(talk.append(talk.direct("ben", "ann")))
+    await wait_until_waiting(watcher, "Lock")
+    await rival.execute("COMMIT")
+    (outcome,) = await task
+    assert isinstance(outcome, Appended)
+    assert (outcome.seq, outcome.duplicate) == (1, True)
+
+
 async def test_a_removal_that_comes_first_refuses_the_send_that_waited_for_it(
     talk: Talk, watcher: Connection, rival: Connection
 ) -> None:

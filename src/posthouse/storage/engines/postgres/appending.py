@@ -12,9 +12,8 @@ import msgspec
 
 from posthouse.model.conversation import History, Kind, Role
 from posthouse.storage.append import needs, plan
-from posthouse.storage.base import Append, Appended, Outcome
+from posthouse.storage.base import Append, Outcome
 from posthouse.storage.engines.postgres.connection import Connection
-from posthouse.storage.engines.postgres.session import make_synchronous
 from posthouse.storage.rows import EntryRow, InboxRow, LogKey, LogRow, MemberRow, Needs, Plan, Sent, State
 
 KEY_SEPARATOR = "\x1f"
@@ -106,16 +105,17 @@ _ROLES = {role.value: role for role in Role}
 
 
 async def append(connection: Connection, batch: Sequence[Append], shards: int) -> list[Outcome]:
-    """The outcomes of a batch, true once the surrounding transaction has committed. Idempotent by `client_id`."""
+    """The outcomes of a batch, true once the surrounding transaction has committed. Idempotent by `client_id`.
+
+    A batch of nothing but repeats commits synchronously as well, for a row lock is a change that is logged: so an
+    entry that a commit cut short has left on this server alone is not confirmed before the standby has it.
+    """
     wanted = needs(batch)
     logs = await _lock(connection, wanted.logs)
     state, now_ms = await _load(connection, wanted, logs)
     planned = plan(batch, state, now_ms, shards)
     if planned.entries:
         await _write(connection, planned)
-    elif any(isinstance(outcome, Appended) for outcome in planned.outcomes):
-        # Only repeats of what is in the log already, perhaps by a commit that never reached the standby.
-        await make_synchronous(connection)
     return planned.outcomes
 
 

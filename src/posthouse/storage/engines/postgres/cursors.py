@@ -9,10 +9,10 @@ from posthouse.protocol.frames import MemberCursor
 from posthouse.storage.base import CursorUpdate
 from posthouse.storage.engines.postgres.connection import Connection
 from posthouse.storage.engines.postgres.keys import possible, possible_only
-from posthouse.storage.engines.postgres.session import make_synchronous
 
 # Only of current members, never past the head, never back; what is read has been delivered. Rows are locked in
-# sorted order, so that two nodes that move the same cursors do not wait for each other.
+# sorted order, so that two nodes that move the same cursors do not wait for each other; a cursor that stays where it is
+# is locked all the same, which makes COMMIT wait until it is safe.
 _ADVANCE = """
 INSERT INTO cursor AS old (app, conv, user_id, read_seq, read_ordinal, delivered_seq)
 SELECT said.app, said.conv, said.user_id, least(read_seq, head),
@@ -54,8 +54,6 @@ async def advance(connection: Connection, updates: Sequence[CursorUpdate]) -> li
             furthest[key] = max(read, cursor.read), max(delivered, cursor.delivered)
     rows = [(*key, *(min(seq, INTEGER_MAX) for seq in seqs)) for key, seqs in sorted(furthest.items())]
     stored = await connection.fetch(_ADVANCE, *zip(*rows, strict=True)) if rows else []
-    if rows and not stored:
-        await make_synchronous(connection)
     return [CursorUpdate(app, user, Cursor(*at)) for app, user, *at in stored]
 
 

@@ -12,7 +12,6 @@ from posthouse.model.entry import MESSAGE
 from posthouse.storage.base import FEED_START, FeedEntry, FeedPosition
 from posthouse.storage.engines.postgres.connection import Connection
 from posthouse.storage.engines.postgres.reading import ENTRY_COLUMNS, entry_of
-from posthouse.storage.engines.postgres.session import make_synchronous
 
 NUMBER_MAX: Final = 2**31 - 1
 """More than any place within a transaction."""
@@ -72,6 +71,4 @@ async def position(connection: Connection, reader: str) -> FeedPosition:
 
 async def store_position(connection: Connection, reader: str, reached: FeedPosition) -> None:
     """As `Feed.store_position` says, inside a transaction."""
-    status = await connection.execute(_STORE, reader, *reached)
-    if status == "INSERT 0 0":
-        await make_synchronous(connection)
+    await connection.execute(_STORE, reader, *reached)

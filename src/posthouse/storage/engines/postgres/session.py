@@ -126,14 +126,6 @@ class Session:
             raise Lost(f"PostgreSQL at {self.where} answered COMMIT with {status}")
 
 
-async def make_synchronous(connection: Connection) -> None:
-    """Give a transaction that writes nothing a record of its own, so that its COMMIT waits for the standby.
-
-    Whatever it has read was written before that record; once it is safe, so is what was read.
-    """
-    await connection.execute("SELECT pg_logical_emit_message(true, 'posthouse', '')")
-
-
 async def connect(dsn: str, settings: Settings, command_timeout_s: float | None = None) -> Session:
     """A checked connection to a primary. Raises `StorageUnavailable` saying what to do."""
     where = place_of(dsn)
