@@ -10,6 +10,7 @@ from posthouse.cache.base import LogKey, Routes
 from posthouse.gateway.registrar import Registrar
 from posthouse.gateway.session import Session
 from posthouse.gateway.websocket import Frame as WireFrame, encode_frame
+from posthouse.kit.clock import Clock
 from posthouse.kit.log import logger
 from posthouse.kit.tasks import Tasks
 from posthouse.messaging.bodies import account_body, users_of
@@ -20,12 +21,14 @@ from posthouse.model.entry import ACCOUNT_JOINED, ACCOUNT_LEFT, MEMBER_LEFT, Ent
 from posthouse.model.ids import account_id, account_user
 from posthouse.protocol.codec import decode_server, encode
 from posthouse.protocol.frames import Push
+from posthouse.protocol.phases import Phase
 from posthouse.storage.base import Log, Refused, StorageError
 
 _log = logger(__name__)
 
 CATCH_UP_ENTRIES_MAX = 200
 CATCH_UP_BYTES_MAX = 64 * 1024
+RETRY_INTERVAL_S = 1.0
 
 
 class Audience:
@@ -37,6 +40,7 @@ class Audience:
         log: Log,
         routes: Routes,
         tasks: Tasks,
+        clock: Clock,
         sessions: Mapping[str, Session],
         blocked: Callable[[str, str, Sequence[Session]], None],
     ) -> None:
@@ -46,6 +50,7 @@ class Audience:
         self.gaps = 0
         self._log = log
         self._tasks = tasks
+        self._clock = clock
         self._sessions = sessions
         self._blocked = blocked
         self._registrar = Registrar(node, routes, self._wanted)
@@ -67,7 +72,7 @@ class Audience:
     def vacate(self, session: Session) -> None:
         """A session is gone: its rooms tidy themselves, and empty ones are forgotten."""
         for room in session.rooms:
-            if room.note_gone():
+            if room.note_gone(session):
                 self._drop(room)
         session.rooms = []
 
@@ -110,79 +115,83 @@ class Audience:
         arrival = room.arrive(note.seq)
         if arrival is Arrival.DELIVER and account_user(note.conv) is not None:
             room.head, room.wanted = note.seq - 1, note.seq
-            self._tasks.spawn("account", self._catch_up(room, _entry_of(note.frame)))
+            self._read_on(room, _entry_of(note.frame))
         elif arrival is Arrival.DELIVER:
-            self._push(
-                room, encode_frame(note.frame), self._sessions.get(note.origin) if note.origin else None
-            )
+            skip = self._sessions.get(note.origin) if note.origin else None
+            self._push(room, note.seq, encode_frame(note.frame), skip)
             if note.left:
                 self._remove(room, note.left)
-        elif arrival is Arrival.GAP and room.wanted == note.seq and not room.reading:
-            self.gaps += 1
-            self._tasks.spawn("catch up", self._catch_up(room))
+        elif arrival is Arrival.GAP:
+            self._read_on(room)
 
-    def _push(self, room: Room[Session], frame: WireFrame, skip: Session | None = None) -> None:
+    def _push(self, room: Room[Session], seq: int, frame: WireFrame, skip: Session | None = None) -> None:
         """The hot path of fan-out: one frame to every session of a room."""
-        for session in room.sessions:
+        recipients = room.recipients(seq)
+        for session in recipients:
             if session is not skip:
-                session.outlet.send(frame)
-        self.deliveries += len(room.sessions)
+                session.socket.send(frame)
+        self.deliveries += len(recipients)
 
     def _cursors(self, note: CursorsNote) -> None:
         room = self.rooms.get((note.app, note.conv))
-        if room is not None:
+        if room is not None and room.head is not None:
             frame = encode_frame(note.frame)
-            for session in room.sessions:
-                session.outlet.send(frame)
+            for session in room.recipients(room.head):
+                session.socket.send(frame)
 
     def _heads(self, note: HeadsNote) -> None:
         for conv, seq in note.heads.items():
             room = self.rooms.get((note.app, conv))
-            if room is not None and room.head is not None and seq > room.head and not room.reading:
-                room.wanted = max(room.wanted, seq)
-                self.gaps += 1
-                self._tasks.spawn("catch up", self._catch_up(room))
+            if room is not None and room.hear(seq):
+                self._read_on(room)
 
     def _block(self, note: BlockNote) -> None:
         room = self.rooms.get((note.app, account_id(note.user)))
         self._blocked(note.app, note.user, list(room.sessions) if room is not None else [])
 
-    async def _catch_up(self, room: Room[Session], first: Entry | None = None) -> None:
-        """Deliver from the log what is missing between a room's head and the newest seq it has heard of.
+    def _read_on(self, room: Room[Session], first: Entry | None = None) -> None:
+        """Have the room read its log up to `wanted`, beginning with `first` if it is at hand; only once at a time."""
+        if not room.reading:
+            room.reading = True
+            self.gaps += first is None
+            self._tasks.spawn("read on", self._catch_up(room, first))
 
-        What arrives meanwhile only raises `wanted`. If the log cannot be read the room stays behind until the next
-        hint, which comes at the latest with the next entry or the repair reader.
+    async def _catch_up(self, room: Room[Session], first: Entry | None) -> None:
+        """Deliver what is missing between a room's head and the newest seq it has heard of.
+
+        What arrives meanwhile only raises `wanted`. While the log cannot be read, try again: nobody else would tell.
         """
-        room.reading = True
         try:
-            if first is not None:
-                await self._replay(room, first)
-            while room.head is not None and room.head < room.wanted and room.sessions:
-                page = await self._log.read(
-                    room.key[0],
-                    room.key[1],
-                    None,
-                    after=room.head,
-                    limit=CATCH_UP_ENTRIES_MAX,
-                    bytes_max=CATCH_UP_BYTES_MAX,
-                )
-                if isinstance(page, Refused) or not page.entries:
-                    break
-                for entry in page.entries:
-                    await self._replay(room, entry)
-        except StorageError as error:
-            _log.warning(
-                "a room could not catch up; the next hint tries again", room=repr(room), reason=str(error)
-            )
+            while room.sessions and room.head is not None and room.head < room.wanted:
+                try:
+                    entries = await self._missing(room) if first is None else (first,)
+                    first = None
+                    for entry in entries:
+                        await self._replay(room, entry)
+                except StorageError as error:
+                    _log.warning(
+                        "a room cannot read its log; trying again", room=repr(room), reason=str(error)
+                    )
+                    await self._clock.sleep(RETRY_INTERVAL_S)
         finally:
             room.reading = False
             room.wanted = 0
+
+    async def _missing(self, room: Room[Session]) -> tuple[Entry, ...]:
+        """The next entries of a log; a hint that goes beyond it is forgotten."""
+        page = await self._log.read(
+            *room.key, None, after=room.head, limit=CATCH_UP_ENTRIES_MAX, bytes_max=CATCH_UP_BYTES_MAX
+        )
+        if isinstance(page, Refused) or not page.entries:
+            room.wanted = 0
+            return ()
+        return page.entries
 
     async def _replay(self, room: Room[Session], entry: Entry) -> None:
         """Deliver one entry read from the log, with what it changes about who follows what."""
         if account_user(entry.conv) is not None:
             await self._follow(room, entry)
-        self._push(room, encode_frame(encode(Push(entry=entry))))
+        self._push(room, entry.seq, encode_frame(encode(Push(entry=entry))))
         room.head = entry.seq
         if entry.kind == MEMBER_LEFT:
             self._remove(room, users_of(entry))
@@ -191,7 +200,8 @@ class Audience:
         """The user of an account log joined or left a conversation: their sessions follow it, or no longer.
 
         By now the user may have left or come back again. So sessions enter first and membership is asked after:
-        a leaving that is not in the answer meets them in the room.
+        a leaving that is not in the answer meets them in the room. What was written before they entered is fetched
+        by the client, who hears of the joining next.
         """
         user = account_user(entry.conv)
         if user is None or entry.kind not in (ACCOUNT_JOINED, ACCOUNT_LEFT):
@@ -202,12 +212,14 @@ class Audience:
             for session in sessions:
                 await self.occupy(session, [conv])
         is_member = await self._log.member(app, conv, user) is not None
+        head = (await self.heads.get(app, [conv])).get(conv, 0)
         followed = self.rooms.get((app, conv))
-        if followed is not None and followed.head is None:
-            followed.learn_head((await self.heads.get(app, [conv])).get(conv, 0))
-        if followed is not None and not is_member:
-            for session in sessions:
+        for session in [session for session in sessions if followed in session.rooms]:
+            assert followed is not None
+            if not is_member:
                 self._discard(followed, session)
+            elif session.phase is Phase.LIVE:  # one that is still being let in is admitted with all its rooms
+                followed.admit(session, head)
 
     def _remove(self, room: Room[Session], users: Sequence[str]) -> None:
         """Members have left: after this entry their sessions hear nothing more of the conversation."""

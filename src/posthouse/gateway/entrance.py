@@ -19,6 +19,7 @@ from posthouse.model.errors import ModelError
 from posthouse.model.ids import account_id, check_id
 from posthouse.protocol.codes import Code
 from posthouse.protocol.frames import POSITIONS_MAX, Done, Hello, Limits, Renew, Resume, Welcome
+from posthouse.protocol.phases import Phase
 from posthouse.storage.base import REPEAT_WINDOW_MS, Database, Inbox, StorageError
 
 HEARTBEAT_S_MIN = 1
@@ -159,6 +160,8 @@ class Entrance:
         if session.gone:
             return
         heads[account_id(session.user)] = account_head
+        for room in session.rooms:
+            heads[room.key[1]] = room.admit(session, heads.get(room.key[1], 0))
         positions = resume.positions if resume is not None and reset == 0 else None
         if positions is not None and any(seq > heads.get(conv, seq) for conv, seq in positions.items()):
             positions, reset = None, Code.EPOCH_CHANGED
@@ -172,10 +175,6 @@ class Entrance:
             return 0, {}
         await self._audience.occupy(session, inbox.convs)
         heads = await self._audience.heads.get(session.app, inbox.convs) if inbox.convs else {}
-        for room in session.rooms[1:]:
-            room.learn_head(heads.get(room.key[1], 0))
-        if session.rooms:
-            session.rooms[0].learn_head(inbox.account_head)
         return inbox.account_head, heads
 
     def _welcome(
@@ -189,7 +188,8 @@ class Entrance:
             {} if positions is None else {c: seq for c, seq in heads.items() if seq > positions.get(c, 0)}
         )
         limits = door.limits
-        session.go_live(
+        session.phase = Phase.LIVE
+        session.send(
             Welcome(
                 session=session.id,
                 user=session.user,

@@ -54,7 +54,7 @@ class Gateway:
         self.connections: set[Session] = set()
         self.sessions: dict[str, Session] = {}
         self.tasks = Tasks(clock)
-        self.audience = Audience(node, database, routes, self.tasks, self.sessions, self.block)
+        self.audience = Audience(node, database, routes, self.tasks, clock, self.sessions, self.block)
         self.entrance = Entrance(self, database, self.audience, verifier, resume_tokens, self.tasks)
         self.requests = Requests(database, receipts, self.tasks, limits)
         self._database = database

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from posthouse.gateway.admission import Admission
 from posthouse.gateway.limits import GatewayLimits
-from posthouse.gateway.websocket import Frame as WireFrame, Socket, encode_frame
+from posthouse.gateway.websocket import Socket, encode_frame
 from posthouse.kit.clock import Clock
 from posthouse.kit.limits import TokenBucket
 from posthouse.messaging.commit import GroupCommit
@@ -28,7 +28,6 @@ from posthouse.storage.base import Append, Outcome, Refused
 
 _PONG = encode_frame(encode(Pong()))
 FLOOD_HELD_CONVERSATIONS_MAX = 1_000
-BACKLOG_FRAMES_MAX = 2_000
 
 
 class Host(Protocol):
@@ -59,22 +58,6 @@ class Host(Protocol):
         """Its socket is closed."""
 
 
-class Backlog:
-    """Stands for the socket until `welcome` is written, so that no entry comes before it."""
-
-    __slots__ = ("_session", "frames")
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self.frames: list[WireFrame] = []
-
-    def send(self, frame: WireFrame) -> None:
-        """Keep a frame for later; too many end the session, which then resumes."""
-        self.frames.append(frame)
-        if len(self.frames) > BACKLOG_FRAMES_MAX and not self._session.gone:
-            self._session.end(Code.OVERLOADED, "too much arrived while the session was let in", 500)
-
-
 class Session:
     """The handler of one socket. `gone` is True from the moment nothing may be sent to it any more."""
 
@@ -91,7 +74,6 @@ class Session:
         "in_flight",
         "last_seen",
         "opened",
-        "outlet",
         "phase",
         "rooms",
         "socket",
@@ -109,7 +91,6 @@ class Session:
         self.opened = self.last_seen = now
         self.in_flight = 0
         self.rooms: list[Room[Session]] = []
-        self.outlet: Socket | Backlog = Backlog(self)
         self._lane: Lane | None = None
         self._bucket: TokenBucket | None = None
 
@@ -157,16 +138,6 @@ class Session:
         self.send(Goaway(code=code, reason=reason, reconnect_in_ms=reconnect_in_ms))
         self._leave()
         self.socket.close(code, reason)
-
-    def go_live(self, welcome: Frame) -> None:
-        """Say welcome, then what arrived for this session while it was let in."""
-        backlog = self.outlet
-        self.phase = Phase.LIVE
-        self.send(welcome)
-        self.outlet = self.socket
-        if isinstance(backlog, Backlog):
-            for frame in backlog.frames:
-                self.socket.send(frame)
 
     def refuse(self, code: Code, reason: str, *, ref: int = 0, retry_after_ms: int = 0) -> None:
         """Answer one request with a refusal."""
