@@ -14,7 +14,7 @@ class Handle:
 
 def test_the_next_entry_is_delivered_an_older_one_is_not() -> None:
     room: Room[Handle] = Room(("app", "c"))
-    room.learn_head(4)
+    room.admit(Handle(), 4)
     assert room.arrive(5) is Arrival.DELIVER
     assert room.arrive(5) is Arrival.OLD
     assert room.arrive(3) is Arrival.OLD
@@ -22,7 +22,7 @@ def test_the_next_entry_is_delivered_an_older_one_is_not() -> None:
 
 def test_an_entry_beyond_the_next_is_a_gap_and_says_how_far_to_read() -> None:
     room: Room[Handle] = Room(("app", "c"))
-    room.learn_head(4)
+    room.admit(Handle(), 4)
     assert room.arrive(7) is Arrival.GAP
     assert (room.head, room.wanted) == (4, 7)
     assert room.arrive(5) is Arrival.GAP, "what arrives while the log is read is read there too"
@@ -33,16 +33,39 @@ def test_an_entry_beyond_the_next_is_a_gap_and_says_how_far_to_read() -> None:
 def test_a_head_once_known_is_not_moved_by_a_late_reading() -> None:
     room: Room[Handle] = Room(("app", "c"))
     assert room.arrive(6) is Arrival.DELIVER
-    room.learn_head(5)
+    room.admit(Handle(), 5)
     assert room.head == 6
 
 
 @given(st.lists(st.integers(1, 30), max_size=60), st.integers(0, 5))
 def test_whatever_arrives_only_the_next_seq_is_ever_delivered(arrivals: list[int], head: int) -> None:
     room: Room[Handle] = Room(("app", "c"))
-    room.learn_head(head)
+    room.admit(Handle(), head)
     delivered = [seq for seq in arrivals if room.arrive(seq) is Arrival.DELIVER]
     assert delivered == list(range(head + 1, head + 1 + len(delivered)))
+
+
+def test_a_session_that_enters_receives_nothing_before_its_sync_and_then_only_what_lies_beyond() -> None:
+    room: Room[Handle] = Room(("app", "c"))
+    old, new = Handle(), Handle()
+    room.enter(old)
+    assert room.admit(old, 4) == 4
+    room.enter(new)
+    assert room.arrive(5) is Arrival.DELIVER
+    assert room.recipients(5) == [old]
+    assert room.admit(new, 7) == 7, "the room lags behind the log that the new one has read"
+    assert [room.recipients(seq) for seq in (6, 7, 8)] == [[old], [old], [old, new]]
+
+
+def test_a_sync_must_reach_what_the_room_delivered_while_it_read() -> None:
+    room: Room[Handle] = Room(("app", "c"))
+    old, new = Handle(), Handle()
+    room.enter(old)
+    room.admit(old, 4)
+    room.enter(new)
+    room.arrive(5)
+    assert room.admit(new, 4) == 5
+    assert room.recipients(6) == [old, new]
 
 
 @given(st.lists(st.integers(0, 49), unique=True, max_size=50))
@@ -53,7 +76,7 @@ def test_sessions_that_go_in_any_order_leave_only_the_living(leaving: list[int])
     last = False
     for index in leaving:
         handles[index].gone = True
-        last = room.note_gone()
+        last = room.note_gone(handles[index])
     living = [handle for handle in handles if not handle.gone]
     assert [handle for handle in room.sessions if not handle.gone] == living
     assert last is (not living)
