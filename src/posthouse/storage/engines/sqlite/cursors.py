@@ -12,7 +12,8 @@ from posthouse.storage.base import CursorUpdate
 from posthouse.storage.engines.sqlite.bulk import Bulk
 from posthouse.storage.engines.sqlite.transaction import writing
 
-# Only of current members, never past the head, never back; what is read has been delivered.
+# Only of current members, never past the head, never back; what is read has been delivered. What does not move is
+# neither written nor answered.
 _ADVANCE = Bulk(
     """WITH said (app, user, conv, read_seq, delivered_seq) AS (:rows)
     INSERT INTO cursor (app, conv, user, read_seq, read_ordinal, delivered_seq)
@@ -28,6 +29,8 @@ _ADVANCE = Bulk(
     RETURNING app, user, conv, read_seq, delivered_seq""",
     5,
 )
+ADVANCE_ROWS_MAX = 256
+"""More are moved in several transactions, so that no append waits long behind them."""
 _OF_MEMBERS = """SELECT user, coalesce(read_seq, 0), coalesce(delivered_seq, 0)
     FROM member LEFT JOIN cursor USING (app, conv, user)
     WHERE app = ?1 AND conv = ?2 AND until_seq IS NULL"""

@@ -134,7 +134,12 @@ class SqliteDatabase:
         return await self._read(lambda connection: lists.summaries(connection, app, user, page, limit))
 
     async def advance(self, updates: Sequence[CursorUpdate]) -> list[CursorUpdate]:
-        return await self._write(lambda connection: cursors.advance(connection, updates))
+        moved: list[CursorUpdate] = []
+        for at in range(0, len(updates), cursors.ADVANCE_ROWS_MAX):
+            moved += await self._write(
+                partial(cursors.advance, updates=updates[at : at + cursors.ADVANCE_ROWS_MAX])
+            )
+        return moved
 
     async def cursors(self, app: str, conv: str, users: Sequence[str]) -> list[MemberCursor]:
         return await self._read(lambda connection: cursors.cursors(connection, app, conv, users))

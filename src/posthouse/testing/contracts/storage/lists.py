@@ -12,8 +12,8 @@ from posthouse.testing.contracts.storage.opened import OpenDatabase, Opened
 from posthouse.testing.contracts.storage.talk import Talk
 
 
-async def _advance(talk: Talk, user: str, conv: str, read: int = 0, delivered: int = 0) -> None:
-    await talk.database.advance([CursorUpdate(talk.app, user, Cursor(conv, read, delivered))])
+async def _advance(talk: Talk, user: str, conv: str, read: int = 0, delivered: int = 0) -> list[CursorUpdate]:
+    return await talk.database.advance([CursorUpdate(talk.app, user, Cursor(conv, read, delivered))])
 
 
 async def _summary(talk: Talk, user: str, conv: str) -> Summary:
@@ -175,7 +175,8 @@ class Lists(Opened):
         for read, delivered, expected in (
             (0, 2, (0, 2)), (2, 0, (2, 2)), (1, 1, (2, 2)), (0, 0, (2, 2)), (3, 4, (3, 4)), (4, 2, (4, 4)),
         ):  # fmt: skip
-            await _advance(talk, "ann", "g", read, delivered)
+            for moved in await _advance(talk, "ann", "g", read, delivered):
+                assert moved.cursor == Cursor("g", *expected)
             member = await talk.database.member(talk.app, "g", "ann")
             assert member is not None
             assert (member.read_seq, member.delivered_seq) == expected
@@ -185,7 +186,8 @@ class Lists(Opened):
         """A client that says it has read the future gets no further than everyone."""
         await talk.start("g", "ann", "ben")
         await talk.say("g", "ben", "1")
-        await _advance(talk, "ann", "g", read=2**53 - 1, delivered=2**53 - 1)
+        moved = await _advance(talk, "ann", "g", read=2**53 - 1, delivered=2**53 - 1)
+        assert moved == [CursorUpdate(talk.app, "ann", Cursor("g", 2, 2))]
         await talk.say("g", "ben", "2")
         assert await talk.database.cursors(talk.app, "g", ["ann"]) == [MemberCursor("ann", 2, 2)]
         assert await _unread(talk, "ann") == 1
@@ -193,10 +195,8 @@ class Lists(Opened):
     async def test_cursors_of_strangers_are_nothing(self, talk: Talk) -> None:
         await talk.start("g", "ann", "ben")
         await talk.done(talk.leave("g", "ben"))
-        await _advance(talk, "ben", "g", read=1)
-        await _advance(talk, "eve", "g", read=1)
-        await _advance(talk, "ann", "missing", read=1)
-        await _advance(talk, "ann", account_id("ann"), read=1)
+        for user, conv in (("ben", "g"), ("eve", "g"), ("ann", "missing"), ("ann", account_id("ann"))):
+            assert await _advance(talk, user, conv, read=1) == []
         assert await talk.database.cursors(talk.app, "g", []) == [MemberCursor("ann")]
         assert await talk.database.cursors(talk.app, "g", ["ben", "eve"]) == []
         await talk.done(talk.join("g", "ben"))
@@ -214,8 +214,14 @@ class Lists(Opened):
             for user in users
             for conv in ("g", "h")
         ]
-        await talk.database.advance(updates)
-        await talk.database.advance([])
+        moved = await talk.database.advance(updates)
+        furthest = {(each.user, each.cursor.conv): 0 for each in moved}
+        for each in moved:
+            furthest[each.user, each.cursor.conv] = max(
+                furthest[each.user, each.cursor.conv], each.cursor.read
+            )
+        assert furthest == {(user, conv): 7 for user in users for conv in ("g", "h")}
+        assert await talk.database.advance([]) == []
         for conv in ("g", "h"):
             assert set(await talk.database.cursors(talk.app, conv, [])) == {
                 MemberCursor(user, 7, 7) for user in users

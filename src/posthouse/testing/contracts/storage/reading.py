@@ -4,9 +4,10 @@ import msgspec
 import pytest
 
 from posthouse.model.conversation import History
+from posthouse.model.cursor import Cursor
 from posthouse.model.ids import account_id
 from posthouse.protocol.codes import Code
-from posthouse.storage.base import Page, Refused
+from posthouse.storage.base import CursorUpdate, Inbox, Page, Refused
 from posthouse.testing.contracts.storage.opened import Opened
 from posthouse.testing.contracts.storage.talk import Talk, seqs
 
@@ -125,3 +126,22 @@ class Reading(Opened):
         assert await talk.code(talk.send(log, "ann")) is Code.NOT_MEMBER
         listed = talk.listed("g", "ann", 1)
         assert await talk.code(msgspec.structs.replace(listed, conv="g")) is Code.INVALID_REQUEST
+
+    async def test_asked_about_what_no_id_can_be_it_knows_nothing(self, talk: Talk) -> None:
+        """U+0000 comes through JSON: one database cannot look it up, another might cut a text off there."""
+        await talk.start("g", "ann")
+        database, app, odd = talk.database, talk.app, "ann\0"
+        for conv, user in (("g\0", "ann"), ("g", odd), ("g\0", None), (account_id(odd), odd)):
+            page = await database.read(app, conv, user, limit=1)
+            assert isinstance(page, Refused) or page == Page((), 0, 1, True)
+        assert await database.conversation(app, "g\0") is None
+        assert await database.member(app, "g", odd) is None
+        assert await database.members(app, "g\0") == []
+        assert await database.inboxes(app, [odd]) == [Inbox(odd, 0, ())]
+        assert await database.heads(app, ["g\0", "g"]) == {"g": 1}
+        assert await database.summaries(app, odd) == ((), "")
+        assert await database.cursors(app, "g", [odd]) == []
+        assert await database.cursors(app, "g\0", []) == []
+        said = [CursorUpdate(app, odd, Cursor("g", 1)), CursorUpdate(app, "ann", Cursor("g\0", 1))]
+        assert await database.advance(said) == []
+        assert await database.users(app, [odd]) == []
