@@ -212,7 +212,10 @@ class Log(Protocol):
         ...
 
     async def summaries(self, app: str, user: str, *, page: str = "", limit: int = 500) -> Summaries:
-        """A page of the user's conversation list with last entry, unread and mention counts, and cursors."""
+        """A page of the user's conversation list with last entry, unread and mention counts, and cursors.
+
+        `page` is the mark that the page before gave; one that was made up stands for the beginning.
+        """
         ...
 
     async def advance(self, updates: Sequence[CursorUpdate]) -> list[CursorUpdate]:
@@ -313,7 +316,7 @@ class Database(Log, Feed, Directory, Protocol):
         ...
 
     async def open(self) -> None:
-        """Connect, migrate the schema, load the epoch. Raises `StorageUnavailable` saying what to do."""
+        """Connect, migrate the schema, load the epoch. Raises `StorageError` saying what to do."""
         ...
 
     async def close(self) -> None:
