@@ -1,11 +1,12 @@
 """Rooms: which local sessions follow a log, and whether an entry may be delivered now. Pure.
 
-A room delivers its log strictly in order, from the head that was read after its route stood. An entry beyond the next
-one means that a hint was lost: the shell then reads the log from the room's head. A session receives what comes after
-the head that its own sync has read. Sessions are opaque handles that only say whether they are `gone`.
+A room delivers its log strictly in order. An entry beyond the next one means that a hint was lost: the shell then
+reads the log from the room's head. A session that enters receives nothing until its own sync has read the log's head,
+and then only what lies beyond. Sessions are opaque handles that only say whether they are `gone`.
 """
 
 from enum import Enum
+from math import inf
 from typing import Generic, Protocol, TypeVar
 
 LogKey = tuple[str, str]
@@ -28,102 +29,127 @@ class Arrival(Enum):
     GAP = "gap"
 
 
-class Newcomer:
-    """A session that does not receive yet. `head`: how far the log went when they were seen to be a member, or -1.
-
-    `ready`: the rest is for the room to do, which may lag behind that head; what is older is not for this session.
-    """
-
-    __slots__ = ("head", "ready")
-
-    def __init__(self) -> None:
-        self.head = -1
-        self.ready = False
-
-
 class Room(Generic[S]):
-    """The local sessions that follow one log. `head` is the newest seq delivered here; None until it is known.
+    """The local sessions that follow one log. `head` is the newest seq delivered here; None until it is known."""
 
-    `wanted` is how far the log is known to go beyond the head, 0 when it is not; `reading` is the shell's mark that it
-    is on the way there.
-    """
-
-    __slots__ = ("_gone", "head", "key", "newcomers", "reading", "sessions", "wanted")
+    __slots__ = ("_entering", "_gone", "head", "key", "reading", "sessions", "wanted")
 
     def __init__(self, key: LogKey) -> None:
         self.key = key
         self.head: int | None = None
         self.sessions: list[S] = []
-        self.newcomers: dict[S, Newcomer] = {}
         self.wanted = 0
         self.reading = False
         self._gone = 0
+        self._entering: dict[S, float] | None = None
 
     def __repr__(self) -> str:
         return f"<Room {self.key[0]}/{self.key[1]} head={self.head} sessions={len(self.sessions)}>"
 
-    # Entries
-
     @property
-    def behind(self) -> bool:
-        """True when the log is known to go beyond the head and the shell should begin to read it."""
-        return self.head is not None and self.wanted > self.head and not self.reading
+    def catching_up(self) -> bool:
+        """True while the shell reads the log up to `wanted`: what arrives meanwhile is read there as well."""
+        return self.wanted > 0
 
     def arrive(self, seq: int) -> Arrival:
-        """Decide about entry `seq`. DELIVER: hand it to `sessions`, then `advance`. GAP: read the log up to `wanted`.
-
-        Before the head is known nothing is delivered, and while the log is read what arrives is read there as well.
-        """
+        """Decide about entry `seq`. DELIVER moves the head; GAP raises `wanted`, and the shell reads the log."""
         if self.head is not None and seq <= self.head:
             return Arrival.OLD
-        if self.head is None or self.wanted or seq > self.head + 1:
-            self.hear(seq)
+        if self.catching_up or (self.head is not None and seq > self.head + 1):
+            self.wanted = max(self.wanted, seq)
             return Arrival.GAP
+        self.head = seq
         return Arrival.DELIVER
 
-    def hear(self, seq: int) -> None:
-        """The log goes at least to `seq`."""
-        if self.head is None or seq > self.head:
-            self.wanted = max(self.wanted, seq)
-
-    def advance(self, seq: int) -> None:
-        """The log is delivered up to `seq`."""
-        self.head = seq
-        if self.wanted <= seq:
-            self.wanted = 0
-        if self.newcomers:
-            self._let_in()
-
-    # Sessions
-
-    @property
-    def empty(self) -> bool:
-        """True when nobody follows the log or is about to."""
-        return not self.sessions and not self.newcomers
-
-    def expect(self, session: S) -> Newcomer:
-        """Somebody may come in; until then they hear nothing. Expected once more, only the later one counts."""
-        newcomer = self.newcomers[session] = Newcomer()
-        return newcomer
-
-    def approve(self, session: S, newcomer: Newcomer, head: int) -> bool:
-        """The user is a member, and the log goes to `head`: read after the route stood. False: they have left since,
-        or were expected once more."""
-        if self.newcomers.get(session) is not newcomer:
+    def hear(self, seq: int) -> bool:
+        """The log goes at least to `seq`. Returns True when the shell should read it."""
+        if self.head is None or seq <= self.head:
             return False
-        newcomer.head = head
-        if self.head is None:
-            self.advance(head) if self.wanted <= head else self._begin(head)
-        self.hear(head)
+        self.wanted = max(self.wanted, seq)
         return True
 
-    def _begin(self, head: int) -> None:
-        self.head = head
+    def enter(self, session: S) -> None:
+        """A session comes in; until `admit` it receives nothing."""
+        self.sessions.append(session)
+        self._entering = self._entering or {}
+        self._entering[session] = inf
 
-    def admit(self, session: S) -> int:
-        """Let one in who was approved. Returns the head up to which the session must sync by itself."""
-        newcomer = self.newcomers.get(session)
-        if newcomer is not None:
-            newcomer.ready = True
-            self._let_in()
-        return max(self.head or 0, newcomer.head if newcomer is not None else 0)
+    def admit(self, session: S, head: int) -> int:
+        """The session's sync has read the log's `head` since it entered. Returns how far that sync must reach.
+
+        A room may lag behind the log: then what the sync covers is not for this session, and may not be.
+        """
+        if self.head is None:
+            self.head = head
+        self._forget(session)
+        if head > self.head and session in self.sessions:
+            self._entering = self._entering or {}
+            self._entering[session] = head
+        return max(head, self.head)
+
+    def recipients(self, seq: int) -> list[S]:
+        """Who receives entry `seq`, or what belongs to it."""
+        if self._entering is None:
+            return self.sessions
+        beyond = self._entering
+        recipients = [session for session in self.sessions if beyond.get(session, 0) < seq]
+        for session in [session for session, covered in beyond.items() if covered <= seq]:
+            self._forget(session)
+        return recipients
+
+    def discard(self, session: S) -> None:
+        """A session that still lives leaves this room."""
+        if session in self.sessions:
+            self.sessions.remove(session)
+        self._forget(session)
+
+    def _forget(self, session: S) -> None:
+        if self._entering is not None:
+            self._entering.pop(session, None)
+            self._entering = self._entering or None
+
+    def note_gone(self, session: S) -> bool:
+        """A session of this room is gone. Returns True when that was the last one.
+
+        The list is tidied in bulk: removing one by one would take minutes when ten thousand go at once.
+        """
+        self._forget(session)
+        self._gone += 1
+        if self._gone >= len(self.sessions):
+            self.sessions.clear()
+        elif self._gone > 8 + len(self.sessions) // 4:
+            self.sessions = [session for session in self.sessions if not session.gone]
+        else:
+            return False
+        self._gone = 0
+        return not self.sessions
+
+
+class Rooms(Generic[S]):
+    """All rooms of one gateway."""
+
+    def __init__(self) -> None:
+        self._rooms: dict[str, dict[str, Room[S]]] = {}
+
+    def __len__(self) -> int:
+        return sum(len(rooms) for rooms in self._rooms.values())
+
+    def get(self, key: LogKey) -> Room[S] | None:
+        """The room of a log, or None when nobody here follows it."""
+        rooms = self._rooms.get(key[0])
+        return rooms.get(key[1]) if rooms is not None else None
+
+    def enter(self, key: LogKey, session: S) -> tuple[Room[S], bool]:
+        """Let a session follow a log; returns its room and whether the room is new and must be registered."""
+        rooms = self._rooms.setdefault(key[0], {})
+        room = rooms.get(key[1])
+        new = room is None
+        if room is None:
+            room = rooms[key[1]] = Room(key)
+        room.enter(session)
+        return room, new
+
+    def drop(self, room: Room[S]) -> None:
+        """Forget an empty room."""
+        if not room.sessions and self.get(room.key) is room:
+            del self._rooms[room.key[0]][room.key[1]]
