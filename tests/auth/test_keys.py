@@ -35,6 +35,7 @@ def test_a_key_opens_its_own_app_and_no_other() -> None:
         "ph_é",
         "ph_" + "x" * 5000,
     ],
+    ids=range(10),  # the keys are new each time; the tests' names must not be
 )
 def test_anything_else_opens_nothing(key: str) -> None:
     assert KEYS.app_of(key) is None

@@ -189,9 +189,6 @@ async def test_who_joins_hears_of_it_in_the_account_log_and_then_of_everything(f
         assert [each["seq"] for each in page["entries"]] == [joined_seq, later]
 
 
-@pytest.mark.xfail(
-    reason="a room that catches up sends what it reads to all its sessions, whenever they joined"
-)
 async def test_who_joins_sees_nothing_of_what_was_before_also_when_hints_are_lost(fresh_node: Node) -> None:
     """P-7.12: the node is told of nothing in the group while ben joins, and then reads the log from where it stood."""
     await group(fresh_node, "ann")
@@ -341,9 +338,7 @@ async def test_a_session_ends_with_its_token_unless_that_is_renewed(fresh_node: 
     "claims",
     [
         {"sub": "ben"},
-        pytest.param(
-            {"device": "tablet"}, marks=pytest.mark.xfail(reason="renew does not look at the token's device")
-        ),
+        {"device": "tablet"},
     ],
 )
 async def test_a_session_is_not_renewed_with_a_token_of_somebody_else(
@@ -416,7 +411,6 @@ async def test_the_cursor_of_a_member_is_shown(fresh_node: Node) -> None:
         assert await shown(fresh_node, ann) == [{"user": "ben", "read": 1, "delivered": 1}]
 
 
-@pytest.mark.xfail(reason="receipts show cursors without asking whether the user is a member")
 async def test_the_cursor_of_a_stranger_is_shown_to_nobody(fresh_node: Node) -> None:
     """P-12.3."""
     await group(fresh_node, "ann")
@@ -425,7 +419,6 @@ async def test_the_cursor_of_a_stranger_is_shown_to_nobody(fresh_node: Node) -> 
         assert await shown(fresh_node, ann) == []
 
 
-@pytest.mark.xfail(reason="receipts show cursors as they were said, not as they were stored")
 async def test_a_cursor_beyond_the_head_is_shown_as_the_head(fresh_node: Node) -> None:
     """P-12.3."""
     await group(fresh_node, "ann", "ben")

@@ -75,7 +75,10 @@ class ResumeTokens:
         mac, payload = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
         if not hmac.compare_digest(mac, self._mac(payload)):
             raise ResumeRefused("the resume token is not genuine")
-        return _decode(payload)
+        try:
+            return _decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise ResumeRefused("the resume token is of another version") from None
 
     def _mac(self, payload: bytes) -> bytes:
         return hmac.digest(self._secret, _PURPOSE + payload, hashlib.sha256)

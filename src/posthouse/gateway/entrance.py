@@ -97,6 +97,9 @@ class Entrance:
         if (identity.app, identity.user) != (session.app, session.user):
             session.refuse(Code.TOKEN_INVALID, "the token is another user's", ref=frame.ref)
             return
+        if identity.device not in ("", session.device):
+            session.refuse(Code.TOKEN_INVALID, "the token is for another device", ref=frame.ref)
+            return
         session.expires_s = identity.expires_s
         session.send(Done(ref=frame.ref))
 
@@ -116,7 +119,7 @@ class Entrance:
         except (TokenExpired, TokenInvalid) as error:
             session.end(error.code, str(error))
             return None
-        if identity.device and identity.device != hello.device:
+        if identity.device not in ("", hello.device):
             session.end(Code.TOKEN_INVALID, "the token is for another device")
             return None
         if self._door.is_blocked(identity.app, identity.user):

@@ -4,7 +4,8 @@ from posthouse.gateway.limits import GatewayLimits
 from posthouse.gateway.session import Session
 from posthouse.kit.tasks import Tasks
 from posthouse.messaging.receipts import Receipts
-from posthouse.model.ids import INTEGER_MAX
+from posthouse.model.errors import ModelError
+from posthouse.model.ids import INTEGER_MAX, check_id
 from posthouse.protocol.codec import encode
 from posthouse.protocol.codes import Code
 from posthouse.protocol.frames import (
@@ -20,7 +21,7 @@ from posthouse.protocol.frames import (
     SetCursors,
 )
 from posthouse.protocol.phases import Step
-from posthouse.storage.base import Log, Refused, StorageCorrupt, StorageUnavailable
+from posthouse.storage.base import Log, Refused, StorageError
 
 
 class Requests:
@@ -53,13 +54,16 @@ class Requests:
                 await self._fetch(session, frame)
             else:
                 await self._list(session, frame)
-        except (StorageUnavailable, StorageCorrupt) as error:
+        except StorageError as error:
             retry_ms = self._limits.retry_after_ms(error.code)
             session.refuse(error.code, str(error), ref=frame.ref, retry_after_ms=retry_ms)
         finally:
             session.in_flight -= 1
 
     async def _fetch(self, session: Session, frame: Fetch) -> None:
+        if not _is_id(frame.conv):
+            session.refuse(Code.INVALID_REQUEST, "`conv` is not a conversation's id", ref=frame.ref)
+            return
         both = frame.after is not None and frame.before is not None
         if (
             both
@@ -131,12 +135,21 @@ class Requests:
                 session.refuse(refused.code, refused.reason, ref=frame.ref, retry_after_ms=retry_ms)
 
         if len(frame.cursors) > CURSORS_MAX or not all(
-            _in_range(at.read) and _in_range(at.delivered) for at in frame.cursors
+            _is_id(at.conv) and _in_range(at.read) and _in_range(at.delivered) for at in frame.cursors
         ):
-            answer(Refused(Code.INVALID_REQUEST, f"at most {CURSORS_MAX} cursors, each 0 to 2^53-1"))
+            answer(
+                Refused(Code.INVALID_REQUEST, f"at most {CURSORS_MAX} cursors of conversations, 0 to 2^53-1")
+            )
             return
         self._receipts.submit(session.app, session.user, frame.cursors, answer)
 
 
 def _in_range(value: int | None) -> bool:
     return value is None or 0 <= value <= INTEGER_MAX
+
+
+def _is_id(conv: str) -> bool:
+    try:
+        return bool(check_id(conv, "conversation"))
+    except ModelError:
+        return False

@@ -1,5 +1,7 @@
 """What travels on the bus between the node that commits and the gateways that deliver: notes, as MessagePack. Pure."""
 
+from collections.abc import Callable
+
 import msgspec
 
 
@@ -41,6 +43,8 @@ Note = EntryNote | CursorsNote | HeadsNote | BlockNote
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Note]).decode
+_decode_raw = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+_decode_one: Callable[[msgspec.Raw], Note] = msgspec.msgpack.Decoder(Note).decode
 
 
 def encode_notes(notes: list[Note]) -> bytes:
@@ -49,5 +53,18 @@ def encode_notes(notes: list[Note]) -> bytes:
 
 
 def decode_notes(message: bytes) -> list[Note]:
-    """The notes of a bus message."""
-    return _decode(message)
+    """The notes of a bus message. Those that only a newer node knows are passed over: a note is a hint.
+
+    Raises `msgspec.DecodeError` for bytes that no node has sent.
+    """
+    try:
+        return _decode(message)
+    except msgspec.ValidationError:
+        return [note for raw in _decode_raw(message) if (note := _known(raw)) is not None]
+
+
+def _known(raw: msgspec.Raw) -> Note | None:
+    try:
+        return _decode_one(raw)
+    except msgspec.ValidationError:
+        return None

@@ -81,7 +81,7 @@ class Receipts:
                 )
                 self.written += len(stored)
         except StorageError as error:
-            refusal = Refused(getattr(error, "code", Code.UNAVAILABLE), str(error))
+            refusal = Refused(error.code, str(error))
         for answer in answers:
             answer(refusal)
         if stored:

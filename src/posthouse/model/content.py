@@ -19,15 +19,19 @@ def check_body(body: bytes | msgspec.Raw) -> None:
     if len(raw) > BODY_BYTES_MAX:
         raise InvalidContent(f"the body has {len(raw)} bytes; at most {BODY_BYTES_MAX} are allowed")
     try:
-        value = _decode(raw)
+        _check(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidContent(f"the body is not a JSON object: {error}") from None
     except RecursionError:
         raise InvalidContent(f"the body is nested deeper than {BODY_DEPTH_MAX} levels") from None
-    if b"\\u0000" in raw and _has_nul(value):
-        raise InvalidContent("the body contains the character U+0000, which no text may contain")
+
+
+def _check(raw: bytes) -> None:
+    value = _decode(raw)
     if raw.count(b"{") + raw.count(b"[") > BODY_DEPTH_MAX and _depth(value) > BODY_DEPTH_MAX:
         raise InvalidContent(f"the body is nested deeper than {BODY_DEPTH_MAX} levels")
+    if b"\\u0000" in raw and _has_nul(value):
+        raise InvalidContent("the body contains the character U+0000, which no text may contain")
 
 
 def _has_nul(value: object) -> bool:

@@ -39,4 +39,7 @@ def decode_server(message: bytes) -> ServerFrame | None:
 
 
 def _reason(error: Exception) -> str:
-    return str(error).encode("ascii", "replace").decode()[:REASON_BYTES_MAX]
+    reason = str(error)
+    if reason.startswith("Invalid value "):
+        reason = "Unknown value" + reason[reason.rfind(" - at ") :]
+    return reason.encode("ascii", "replace").decode()[:REASON_BYTES_MAX]

@@ -39,6 +39,8 @@ class Code(IntEnum):
     """The node stops."""
     CONNECTION_RATE = 4008
     """The client sent more frames than a connection may; slow down."""
+    HELLO_TIMEOUT = 4009
+    """No valid `hello` came in time."""
     EPOCH_CHANGED = 4101
     """The log was restored from a backup or moved back in time: old positions must not be trusted."""
     RESUME_REFUSED = 4102
@@ -47,16 +49,10 @@ class Code(IntEnum):
     """The access token has expired."""
     TOKEN_INVALID = 4202
     """The access token is malformed, forged, signed by an unknown key, or not for this application."""
-    HELLO_TIMEOUT = 4203
-    """No valid `hello` came in time."""
     BAD_FRAME = 4301
     """A frame is not JSON of the form that the specification gives."""
     FRAME_OUT_OF_ORDER = 4302
     """A frame came where it is not allowed, such as a second `hello` or anything before the first."""
-    FRAME_TOO_LARGE = 4303
-    """A frame is larger than `frame_bytes_max`."""
-    UNSUPPORTED_VERSION = 4304
-    """The client asked for a subprotocol that this server does not speak."""
     BLOCKED = 4305
     """The application has blocked this user or device."""
     FLOOD = 4306
@@ -126,15 +122,13 @@ TEXTS: dict[int, str] = {
     4006: "The node met an unexpected fault in this session; what was acknowledged is safe.",
     4007: "The node stops.",
     4008: "The client sent more frames than a connection may; slow down.",
+    4009: "No valid `hello` came in time.",
     4101: "The log was restored from a backup or moved back in time: old positions must not be trusted.",
     4102: "The resume token is malformed, expired, or not this user's and device's.",
     4201: "The access token has expired.",
     4202: "The access token is malformed, forged, signed by an unknown key, or not for this application.",
-    4203: "No valid `hello` came in time.",
     4301: "A frame is not JSON of the form that the specification gives.",
     4302: "A frame came where it is not allowed, such as a second `hello` or anything before the first.",
-    4303: "A frame is larger than `frame_bytes_max`.",
-    4304: "The client asked for a subprotocol that this server does not speak.",
     4305: "The application has blocked this user or device.",
     4306: "The client went on after it had been told to slow down.",
     4307: "The same device opened a newer session that took this one's place.",

@@ -329,13 +329,13 @@ class Database(Log, Feed, Directory, Protocol):
 
 
 class StorageError(Exception):
-    """The base of everything the port raises."""
+    """The base of everything the port raises; `code` is what a client is told."""
+
+    code: Code = Code.UNAVAILABLE
 
 
 class StorageUnavailable(StorageError):
     """The database cannot be reached or cannot commit; nothing was done."""
-
-    code: Code = Code.UNAVAILABLE
 
 
 class StorageFull(StorageUnavailable):
@@ -347,4 +347,4 @@ class StorageFull(StorageUnavailable):
 class StorageCorrupt(StorageError):
     """The database is damaged where it was read."""
 
-    code: Code = Code.CORRUPT
+    code = Code.CORRUPT

@@ -67,6 +67,8 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: is not TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{file}: is nested too deeply to be a configuration") from None
 
 
 def _of_file(tables: Mapping[str, Any], origin: str) -> Iterator[tuple[str, _Setting]]:

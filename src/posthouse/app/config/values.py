@@ -98,9 +98,7 @@ class Limits(Room, frozen=True, kw_only=True):
     ] = 15_000
     frame_bytes_max: Annotated[
         Count,
-        says(
-            """One frame of a client, inflated. Beyond: disconnected as frame_too_large. A body may have 32 KiB."""
-        ),
+        says("""One frame of a client, inflated. Beyond: closed with 1009. A body may have 32 KiB."""),
     ] = 65_536
     outbox_bytes_max: Annotated[
         Count,
