@@ -118,6 +118,7 @@ class LocalServer:
     def freeze(self) -> None:
         """SIGSTOP: connections stay open, nothing is answered."""
         self._signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)  # until it really stands still
 
     def thaw(self) -> None:
         """Let a frozen server go on."""

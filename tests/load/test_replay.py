@@ -1,0 +1,105 @@
+"""A chat log played through SDK clients reaches every reader once and in order, also while the server is killed."""
+
+import asyncio
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from posthouse.client import Runtime
+from posthouse.kit.tasks import start
+from posthouse.load.irc import Act, Day, read
+from posthouse.load.replay import Options, Replay, load
+from posthouse.load.report import Report
+from posthouse.load.sample import chat_log
+from posthouse.testing.postgres import LocalPostgres, fresh_database
+from posthouse.testing.servers import LocalServer
+
+KILLS = 3
+JITTER_S = 0.5
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[LocalPostgres]:
+    with LocalPostgres() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def server(request: pytest.FixtureRequest) -> Iterator[LocalServer]:
+    """A server in a process of its own, on each engine."""
+    if request.param == "sqlite":
+        with LocalServer() as server:
+            yield server
+    else:
+        with fresh_database(request.getfixturevalue("postgres")) as url, LocalServer(database=url) as server:
+            yield server
+
+
+def replay_on(server: LocalServer, days: list[Day], runtime: Runtime) -> Replay:
+    options = Options(server.url, server.secrets.api_key, "test-", reconnect_jitter_s=JITTER_S)
+    return Replay(days, options, runtime)
+
+
+async def played(server: LocalServer, days: list[Day]) -> Report:
+    async with Runtime() as runtime:
+        return await replay_on(server, days, runtime).run()
+
+
+def check(report: Report, days: list[Day]) -> None:
+    """Everything in the log was played, acknowledged, and delivered as promised."""
+    said = [step.act for day in days for step in day.steps]
+    assert report.holds, report
+    assert (report.lost, report.duplicated, report.reordered, report.contradicted) == (0, 0, 0, 0)
+    assert (report.messages, report.acked) == (said.count(Act.MESSAGE), said.count(Act.MESSAGE))
+    assert (report.actions, report.joins) == (said.count(Act.ACTION), said.count(Act.JOIN))
+    assert (report.leaves, report.days) == (said.count(Act.LEAVE), len(days))
+    assert report.deliveries > report.messages
+
+
+async def test_a_made_up_log_with_joins_leaves_and_renames_reaches_every_reader(server: LocalServer) -> None:
+    days = list(read(chat_log(random.Random(1), days=3, nicks=12, lines_per_day=200)))
+    check(await played(server, days), days)
+
+
+async def test_real_days_reach_every_reader(server: LocalServer, irc_log: Path) -> None:
+    days = load(irc_log, 2)
+    check(await played(server, days), days)
+
+
+async def test_nothing_is_lost_doubled_or_reordered_while_the_server_is_killed(
+    server: LocalServer, irc_log: Path
+) -> None:
+    days = load(irc_log, 2)
+    async with Runtime() as runtime:
+        replay = replay_on(server, days, runtime)
+        playing = start(replay.run())
+        total = sum(step.act is Act.MESSAGE for day in days for step in day.steps)
+        for number in range(1, KILLS + 1):
+            await wait_acked(replay, playing, total * number // (KILLS + 1))
+            await asyncio.to_thread(server.kill)
+            await asyncio.to_thread(server.start)
+        check(await playing, days)
+
+
+async def wait_acked(replay: Replay, playing: asyncio.Task[Report], messages: int) -> None:
+    """Until so many messages are acknowledged; the play must still be on then."""
+    while replay.report.acked < messages:
+        assert not playing.done()
+        await asyncio.sleep(0.01)
+    assert not playing.done()
+
+
+async def test_a_log_can_be_played_at_a_multiple_of_real_time(tmp_path: Path) -> None:
+    lines = [
+        b'{"at":"2020-01-01T00:00:00Z","kind":"message","nick":"ann","text":"hi"}\n',
+        b'{"at":"2020-01-01T00:10:00Z","kind":"message","nick":"bob","text":"hi"}\n',
+    ]
+    days = list(read(lines))
+    with LocalServer() as server:
+        async with Runtime() as runtime:
+            options = Options(server.url, server.secrets.api_key, "test-", speed=1200.0)
+            report = await Replay(days, options, runtime).run()
+    check(report, days)
+    assert report.seconds >= 0.5
