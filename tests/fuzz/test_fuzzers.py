@@ -1,7 +1,6 @@
 """Every fuzzer runs for a while, and every input that ever broke something is tried again."""
 
 import importlib
-from typing import Any
 
 import pytest
 
@@ -10,8 +9,6 @@ from spec.generate import ROOT
 
 INPUTS = 1_500
 NAMES = [path.stem for path in sorted((ROOT / "fuzz").glob("fuzz_*.py"))]
-BROKEN: dict[str, str] = {}
-"""Fuzzers that find something. What has been mended must leave this list."""
 
 
 def fuzzer(name: str) -> Fuzzer:
@@ -19,13 +16,7 @@ def fuzzer(name: str) -> Fuzzer:
     return found
 
 
-def marked(name: str, *values: object) -> Any:
-    return pytest.param(
-        name, *values, marks=[pytest.mark.xfail(reason=BROKEN[name])] if name in BROKEN else []
-    )
-
-
-@pytest.mark.parametrize("name", [marked(name) for name in NAMES])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_while_of_fuzzing_breaks_nothing(name: str) -> None:
     """`make fuzz` goes on for longer, with other seeds."""
     tried = fuzzer(name)
@@ -33,8 +24,8 @@ def test_a_while_of_fuzzing_breaks_nothing(name: str) -> None:
     assert tried.run(seed=1, inputs_max=known + INPUTS, until=lambda: False) == known + INPUTS
 
 
-def saved() -> list[Any]:
-    return [marked(name, path.name) for name in NAMES for path in fuzzer(name).corpus()]
+def saved() -> list[tuple[str, str]]:
+    return [(name, path.name) for name in NAMES for path in fuzzer(name).corpus()]
 
 
 @pytest.mark.parametrize(("name", "file"), saved())

@@ -18,10 +18,6 @@ def load(name: str) -> dict[str, Any]:
     return document
 
 
-BROKEN: dict[str, str] = {}
-"""Vectors that the code does not keep yet, by name, and why. What has been mended must leave this list."""
-
-
 def of(name: str, what: str, *labels: str, **only: object) -> list[Any]:
     """The vectors of a list in a file, named by some of their fields; `only` picks those whose fields are so."""
     vectors: list[Vector] = load(name)[what]
@@ -31,5 +27,4 @@ def of(name: str, what: str, *labels: str, **only: object) -> list[Any]:
 
 
 def _parameter(vector: Vector, id_: str) -> Any:
-    reason = BROKEN.get(vector.get("name", ""))
-    return pytest.param(vector, id=id_, marks=[pytest.mark.xfail(reason=reason)] if reason else [])
+    return pytest.param(vector, id=id_)

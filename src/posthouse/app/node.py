@@ -5,6 +5,7 @@ import secrets
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -15,6 +16,7 @@ from posthouse.api.server import start as start_api
 from posthouse.api.web import build_api
 from posthouse.app.config.values import Config
 from posthouse.app.databases import database as choose_database
+from posthouse.app.lock import FolderLock
 from posthouse.app.secrets import credentials
 from posthouse.app.service import NodeService
 from posthouse.app.settings import api_settings, commit_limits, gateway_limits, rates, socket_limits
@@ -82,6 +84,7 @@ class Node:
         api_keys = ApiKeys((app, digest) for app, own in keys.apps.items() for digest in own.api_key_hashes)
         self.answers: Counter[tuple[str, int]] = Counter()
         self._api = self._build_api(TokenIssuer(keys.apps), ApiCredentials(verifier, api_keys))
+        self._lock = FolderLock(Path(config.data.folder))
         self._tasks = Tasks(clock)
         self._runner: web.AppRunner | None = None
         self._listener: Listener | None = None
@@ -93,8 +96,9 @@ class Node:
         return self._listener.port if self._listener is not None else 0
 
     async def start(self) -> None:
-        """Open the database and listen. Raises `StorageUnavailable` or `OSError`, saying what to do."""
+        """Open the database and listen. Raises `FolderInUse`, `StorageUnavailable` or `OSError`, saying what to do."""
         config = self._config
+        self._lock.acquire()
         await self.database.open()
         await self.gateway.load_blocked(self._apps)
         await self._bus.subscribe(self.gateway.node, self.gateway.audience.deliver)
@@ -126,6 +130,7 @@ class Node:
         await self._tasks.close()
         await self.gateway.tasks.close()
         await self.database.close()
+        self._lock.release()
         _log.info("stopped", node=self.gateway.node)
 
     def _loops(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:

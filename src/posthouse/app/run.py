@@ -18,7 +18,7 @@ COLLECT_THRESHOLDS = (50_000, 20, 100)
 def run(config: Config, on_ready: Callable[[Node], None] = lambda node: None) -> None:
     """Serve until SIGTERM or SIGINT; a second one ends at once. `on_ready` is called when clients are served.
 
-    Raises `StorageUnavailable`, `SecretsError`, `InvalidKey` or `OSError` when the node cannot start.
+    Raises `FolderInUse`, `StorageUnavailable`, `SecretsError`, `InvalidKey` or `OSError` when the node cannot start.
     """
     configure(config.log.level)
     uvloop.run(_serve(config, on_ready))

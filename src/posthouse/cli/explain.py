@@ -1,6 +1,7 @@
 """From the errors that the rooms below raise to what a person is told, and to an exit code."""
 
 from posthouse.app.config import ConfigError
+from posthouse.app.lock import FolderInUse
 from posthouse.app.secrets import SecretsError
 from posthouse.auth.keys import InvalidKey
 from posthouse.cli.failure import Exit, Failure
@@ -31,7 +32,7 @@ def failure_of(error: Exception) -> Failure | None:
         return _of_client(error)
     if isinstance(error, ModelError):
         return Failure(_sentence(str(error)), exit_code=Exit.USAGE)
-    if isinstance(error, ConfigError | SecretsError | InvalidKey | StorageError):
+    if isinstance(error, ConfigError | SecretsError | FolderInUse | InvalidKey | StorageError):
         return Failure(_sentence(str(error)))
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""

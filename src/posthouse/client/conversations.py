@@ -43,9 +43,11 @@ class Conversations:
     def learn(self, summary: Summary) -> None:
         """Take what the server's list says."""
         view = self._views.setdefault(summary.conv, View())
-        view.members, view.read = summary.members, summary.read
+        view.members = summary.members
         view.ordinal = max(view.ordinal, summary.last.ordinal if summary.last is not None else 0)
-        view.read_ordinal = max(0, view.ordinal - summary.unread)
+        if summary.read >= view.read:  # the server may not have heard yet what was just read here
+            view.read = summary.read
+            view.read_ordinal = max(0, view.ordinal - summary.unread)
 
     def forget(self, conv: str) -> None:
         """The user has left."""
