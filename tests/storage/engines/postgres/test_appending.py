@@ -201,15 +201,17 @@ async def test_a_log_held_for_too_long_is_a_refusal_to_be_repeated(
     open_node: OpenNode, watcher: Connection, rival: Connection
 ) -> None:
     """The wait for a lock ends with the write's time; nothing was done, and the repetition succeeds."""
-    node = await open_node(write_timeout_s=0.2)
-    talk = Talk(node)
+    talk = Talk(await open_node())
     await talk.done(talk.group("g", "ann"))
+    hasty = await open_node(write_timeout_s=0.2)
     send = talk.send("g", "ann", "patient")
     await hold_log(rival, talk, "g")
-    assert await talk.code(send) is Code.UNAVAILABLE
+    (outcome,) = await hasty.append([send])
+    assert isinstance(outcome, Refused)
+    assert outcome.code is Code.UNAVAILABLE
     await rival.execute("ROLLBACK")
-    (outcome,) = await talk.done(send)
-    assert (outcome.seq, outcome.duplicate) == (2, False)
+    (done,) = await talk.done(send)
+    assert (done.seq, done.duplicate) == (2, False)
 
 
 async def test_many_nodes_with_random_batches_keep_every_promise(open_node: OpenNode) -> None:

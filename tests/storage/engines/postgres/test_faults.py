@@ -7,12 +7,12 @@ import pytest
 
 from posthouse.model.cursor import Cursor
 from posthouse.protocol.codes import Code
-from posthouse.storage.base import Append, Condition, CursorUpdate, Refused, StorageUnavailable
+from posthouse.storage.base import Append, Appended, Condition, CursorUpdate, Refused, StorageUnavailable
 from posthouse.storage.engines.postgres.connection import Connection
 from posthouse.storage.engines.postgres.database import PostgresDatabase
 from posthouse.testing.contracts.storage import Talk
 from posthouse.testing.postgres import LocalPostgres
-from tests.storage.engines.postgres.watching import OpenNode, set_standby, until
+from tests.storage.engines.postgres.watching import OpenNode, set_standby, until, wait_until_waiting
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,7 @@ async def test_idle_connections_that_died_are_not_noticed_by_anyone(
     talk = Talk(database)
     await talk.start("g", "ann")
     for _ in range(3):
+        await asyncio.gather(*(talk.seqs("g") for _ in range(5)))  # so that several connections idle
         server.kill()
         server.start()
         assert len(await talk.seqs("g")) >= 1
@@ -66,15 +67,16 @@ async def test_idle_connections_that_died_are_not_noticed_by_anyone(
 
 async def test_a_frozen_server_is_given_up_in_time(open_node: OpenNode, server: LocalPostgres) -> None:
     """Its kernel still acknowledges what it is sent; only our own time limits end the wait."""
-    node = await open_node(write_timeout_s=0.2, read_timeout_s=0.2, probe_timeout_s=0.2)
-    talk = Talk(node)
+    talk = Talk(await open_node())
     await talk.done(talk.group("g", "ann"))
+    hasty = await open_node(write_timeout_s=0.2, read_timeout_s=0.2)
     server.freeze()
     try:
-        async with asyncio.timeout(5):
-            assert await talk.code(talk.send("g", "ann", "while frozen")) is Code.UNAVAILABLE
-            with pytest.raises(StorageUnavailable, match="did not answer in time"):
-                await talk.page("g")
+        (outcome,) = await hasty.append([talk.send("g", "ann", "while frozen")])
+        assert isinstance(outcome, Refused)
+        assert outcome.code is Code.UNAVAILABLE
+        with pytest.raises(StorageUnavailable, match="did not answer in time"):
+            await hasty.heads(talk.app, ["g"])
     finally:
         server.thaw()
     await talk.done(talk.send("g", "ann", "after the thaw"))
@@ -85,19 +87,48 @@ async def test_a_commit_on_a_frozen_server_holds_no_writer_for_ever(
     open_node: OpenNode, server: LocalPostgres, watcher: Connection
 ) -> None:
     """The only writer hangs in COMMIT on a server that is then replaced: a probe sees that it is gone, and lets go."""
-    node = await open_node(write_timeout_s=0.2, wait_timeout_s=0.2, probe_timeout_s=0.2, writers_max=1)
-    talk = Talk(node)
+    talk = Talk(await open_node())
     await talk.done(talk.group("g", "ann"), talk.group("h", "ann"))
+    node = await open_node(write_timeout_s=0.2, wait_timeout_s=0.2, probe_timeout_s=0.2, writers_max=1)
     await set_standby(server, watcher, "nobody")
-    assert await talk.code(talk.send("g", "ann", "in doubt")) is Code.UNAVAILABLE
-    assert await talk.code(talk.send("h", "ann")) is Code.UNAVAILABLE, "no writer is free"
-    (stuck,) = [each.session for each in node._writer._running.values() if each.session is not None]
-    assert stuck.committing
-    stuck.backend = (0, "a process of the server that was there before")
+    while not (
+        stuck := [each.session for each in node._writer._running.values() if each.session is not None]
+    ):
+        await refused(node, talk.send("g", "ann", "in doubt"))
+    await refused(node, talk.send("h", "ann"))
+    assert stuck[0].committing
+    stuck[0].backend = (0, "a process of the server that was there before")
     assert not (await node.probe()).writable
     await until(watcher, lambda: not node._writer._running)
     await set_standby(server, watcher, "")
-    await talk.done(talk.send("h", "ann"))
+    send = talk.send("h", "ann", "a writer is free")
+    while not isinstance((await node.append([send]))[0], Appended):
+        pass
+    assert await talk.texts("h") == ["a writer is free"]
+
+
+async def refused(node: PostgresDatabase, append: Append) -> None:
+    (outcome,) = await node.append([append])
+    assert isinstance(outcome, Refused)
+    assert outcome.code is Code.UNAVAILABLE
+
+
+async def test_a_reader_who_is_cancelled_takes_the_connection_along(
+    database: PostgresDatabase, watcher: Connection
+) -> None:
+    """Its statement may still be at work, and a late cancel request must not hit whoever comes next."""
+
+    async def read_slowly() -> None:
+        async with database._readers.use() as session:
+            await session.connection.execute("SELECT pg_sleep(60)")
+
+    task = asyncio.ensure_future(read_slowly())
+    await wait_until_waiting(watcher, "PgSleep")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    before = database.statistics()["connects"]
+    assert await database.heads("app", []) == {}
+    assert database.statistics()["connects"] == before + 1
 
 
 async def test_a_read_only_database_refuses_sends_and_serves_reads(

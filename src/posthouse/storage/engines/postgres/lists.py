@@ -86,8 +86,10 @@ NEWEST: Final = (2**63 - 1, "")
 
 async def inboxes(connection: Connection, app: str, users: Sequence[str]) -> list[Inbox]:
     """As `Log.inboxes` says."""
-    rows = await connection.fetch(_INBOXES, app, users, [account_id(user) for user in users])
-    return [Inbox(user, head, tuple(convs)) for user, (head, convs) in zip(users, rows, strict=True)]
+    known = possible_only(users)
+    rows = await connection.fetch(_INBOXES, app, known, list(map(account_id, known)))
+    found = {user: Inbox(user, head, tuple(convs)) for user, (head, convs) in zip(known, rows, strict=True)}
+    return [found.get(user, Inbox(user, 0, ())) for user in users]
 
 
 async def heads(connection: Connection, app: str, convs: Sequence[str]) -> dict[str, int]:
@@ -97,6 +99,8 @@ async def heads(connection: Connection, app: str, convs: Sequence[str]) -> dict[
 
 async def summaries(connection: Connection, app: str, user: str, page: str, limit: int) -> Summaries:
     """As `Log.summaries` says."""
+    if not possible(user):
+        return Summaries((), "")
     rows = await connection.fetch(_LISTED, app, user, *_mark_of(page), limit + 1)
     more, rows = len(rows) > limit, rows[:limit]
     items = tuple(_summary(tuple(row)) for row in rows)
