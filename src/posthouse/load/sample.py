@@ -1,4 +1,4 @@
-"""A small made-up chat log in the format that replay reads, for tests and for trying out. Pure: a seed repeats it."""
+"""A small made-up chat log in the format that replay reads, for tests and for trying out. A seed repeats it."""
 
 import random
 from collections.abc import Iterator

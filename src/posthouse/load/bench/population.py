@@ -1,4 +1,4 @@
-"""Who is in a conversation with whom: every user in as many groups, of one size, otherwise by chance. Pure."""
+"""Who is in a conversation with whom: every user in as many groups, of one size, otherwise by chance."""
 
 import random
 from collections.abc import Sequence

@@ -1,0 +1,52 @@
+"""The README's example is a program that works."""
+
+import asyncio
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from posthouse.app.config import Config
+from posthouse.app.config.values import Data, Listen
+from posthouse.app.node import Node
+from posthouse.app.secrets import DEFAULT_APP, credentials
+from posthouse.auth.tokens import TokenIssuer
+from posthouse.kit.clock import SystemClock
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def example() -> str:
+    found = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+async def test_the_example_runs_as_it_is_written_but_for_address_and_token(tmp_path: Path) -> None:
+    config = Config(listen=Listen(port=0), data=Data(folder=str(tmp_path)))
+    node = Node(config)
+    await node.start()
+    try:
+        issuer = TokenIssuer(credentials(config).apps)
+        token = issuer.issue(DEFAULT_APP, "ann", now_s=SystemClock().now_ms() // 1000, ttl_s=60)
+        program = example().replace("http://127.0.0.1:8080", f"http://127.0.0.1:{node.port}")
+        assert 'token="..."' in program
+        program = program.replace('token="..."', f"token={token!r}")
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        async with asyncio.timeout(30):
+            output, _ = await process.communicate()
+    finally:
+        await node.stop()
+    lines = output.decode().splitlines()
+    assert process.returncode == 0, output.decode()
+    assert re.fullmatch(r"stored as entry \d+", lines[0])
+    assert lines[1] == "ann: Is the kettle on?"
+
+
+@pytest.mark.parametrize("command", ["make up", "make test"])
+def test_the_commands_that_the_readme_begins_with_are_in_the_makefile(command: str) -> None:
+    assert command in (ROOT / "README.md").read_text()
+    assert re.search(rf"^{command.removeprefix('make ')}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
