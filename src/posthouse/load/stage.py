@@ -50,9 +50,9 @@ class Stage:
         """Play the day from its first line to the judgement on its readers."""
         try:
             players = await cast.enter(self._day.cast)
-            await self._backend.create_group(self._conv, self._day.present, self._day.name)
             for player in players.values():
                 player.readers[self._conv] = self._history.reader(f"{player.nick}/{DEVICE}", player.nick)
+            await self._backend.create_group(self._conv, self._day.present, self._day.name)
             begun = self._clock.monotonic()
             for step in self._day.steps:
                 if self._speed:
