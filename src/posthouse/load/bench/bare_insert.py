@@ -6,6 +6,7 @@ one connection in a process that does nothing else. No duplicates are looked for
 
 import itertools
 import os
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from posthouse.app.config.values import Data, Database as DatabaseValues
 from posthouse.app.databases import FILE, database
 from posthouse.kit.clock import Clock
 from posthouse.model.conversation import Kind
-from posthouse.model.entry import CREATED
+from posthouse.model.entry import CREATED, MESSAGE
 from posthouse.storage.base import Append, Create
 
 APP: Final = "bare"
@@ -54,20 +55,28 @@ async def bare_inserts_per_s(
         begun, written = clock.monotonic(), 0
         while (passed := clock.monotonic() - begun) < seconds:
             entries = list(itertools.islice(rows, BATCH))
-            await write(entries, [(row[2], row[10], row[0], row[1]) for row in entries])
+            await write(entries, _heads(entries))
             written += len(entries)
         return written / passed
 
 
 def _rows(convs: int, body: bytes, now_ms: int) -> Iterator[Row]:
-    """Entries without end: each log gets one in turn. Seq 1 is the creation's."""
-    for seq in itertools.count(2):
-        for conv in range(convs):
-            client_id = f"0123456789abcdef-{seq * convs + conv:x}"
-            yield (
-                APP, f"send-{conv}", seq, conv % 64, "message", f"talker-{(conv + seq) % 200}", "bench", client_id,
-                DIGEST, now_ms, seq - 1, body, 0, None,
-            )  # fmt: skip
+    """Entries without end, each in a log that chance picks. Seq 1 is the creation's."""
+    chance = random.Random(0)
+    seqs = [1] * convs
+    for number in itertools.count():
+        conv = chance.randrange(convs)
+        seqs[conv] += 1
+        yield (
+            APP, f"send-{conv}", seqs[conv], conv % 64, MESSAGE, f"talker-{chance.randrange(200)}", "bench",
+            f"0123456789abcdef-{number:x}", DIGEST, now_ms, seqs[conv] - 1, body, 0, None,
+        )  # fmt: skip
+
+
+def _heads(entries: list[Row]) -> list[Row]:
+    """(head, ordinal, app, conv) of each log, by its newest entry."""
+    newest = {row[1]: row for row in entries}
+    return [(row[2], row[10], row[0], row[1]) for row in newest.values()]
 
 
 async def _make_logs(url: str, folder: Path, convs: int, clock: Clock) -> None:
