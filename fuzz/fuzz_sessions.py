@@ -28,7 +28,7 @@ from posthouse.protocol.frames import (
     Send,
     SetCursors,
 )
-from posthouse.protocol.phases import Phase, Step
+from posthouse.protocol.phases import Phase
 from posthouse.storage.base import Append, Appended, Refused
 
 BETWEEN = b"\n"
@@ -83,7 +83,7 @@ class World:
     def enter(self, session: Session, hello: Hello) -> None:
         session.phase = Phase.LIVE
 
-    def request(self, session: Session, what: Step, frame: ClientFrame) -> None:
+    def request(self, session: Session, frame: ClientFrame) -> None:
         assert isinstance(frame, Fetch | List | Renew | SetCursors)
         session.refuse(Code.NOT_MEMBER, "the test wants it so", ref=frame.ref)
 

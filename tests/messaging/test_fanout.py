@@ -30,11 +30,46 @@ def test_an_entry_beyond_the_next_is_a_gap_and_says_how_far_to_read() -> None:
     assert room.wanted == 9
 
 
+def test_before_the_head_is_known_nothing_is_delivered_and_nothing_is_forgotten() -> None:
+    room: Room[Handle] = Room(("app", "c"))
+    assert room.arrive(6) is Arrival.GAP
+    room.hear(7)
+    assert not room.behind, "from where would it be read?"
+    room.learn(5)
+    assert (room.head, room.wanted, room.behind) == (5, 7, True)
+
+
+def test_what_arrived_before_a_head_that_includes_it_is_not_wanted() -> None:
+    room: Room[Handle] = Room(("app", "c"))
+    room.arrive(6)
+    room.learn(6)
+    assert (room.behind, room.arrive(7)) == (False, Arrival.DELIVER)
+
+
 def test_a_head_once_known_is_not_moved_by_a_late_reading() -> None:
     room: Room[Handle] = Room(("app", "c"))
+    room.learn(5)
     assert room.arrive(6) is Arrival.DELIVER
     room.admit(Handle(), 5)
     assert room.head == 6
+
+
+def test_a_room_is_not_behind_while_it_is_being_read() -> None:
+    room: Room[Handle] = Room(("app", "c"))
+    room.learn(1)
+    room.hear(3)
+    assert room.behind
+    room.reading = True
+    assert not room.behind
+
+
+def test_a_session_admitted_once_more_keeps_what_it_receives() -> None:
+    room: Room[Handle] = Room(("app", "c"))
+    session = Handle()
+    room.enter(session)
+    assert room.admit(session, 4) == 4
+    assert room.admit(session, 9) == 9
+    assert room.recipients(5) == [session]
 
 
 @given(st.lists(st.integers(1, 30), max_size=60), st.integers(0, 5))

@@ -87,7 +87,7 @@ class NodeMetrics(Collector):
         yield (
             "loads",
             "Batched queries for sessions that enter",
-            entrance.inboxes.loads + audience.heads.loads,
+            audience.inboxes.loads + audience.heads.loads,
         )
         yield "entered", "Sessions let in", entrance.entered
         yield "resumed", "Sessions that resumed", entrance.resumed

@@ -22,7 +22,7 @@ from posthouse.model.ids import account_id, account_user
 from posthouse.protocol.codec import decode_server, encode
 from posthouse.protocol.frames import Push
 from posthouse.protocol.phases import Phase
-from posthouse.storage.base import Log, Refused, StorageError
+from posthouse.storage.base import Inbox, Log, Refused, StorageError
 
 _log = logger(__name__)
 
@@ -46,6 +46,7 @@ class Audience:
     ) -> None:
         self.rooms: Rooms[Session] = Rooms()
         self.heads: Gather[str, int] = Gather(log.heads, keys_max=5_000)
+        self.inboxes: Gather[str, Inbox] = Gather(self._load_inboxes, keys_max=500)
         self.deliveries = 0
         self.gaps = 0
         self._log = log
@@ -57,17 +58,34 @@ class Audience:
 
     # Who follows what -----------------------------------------------------------------------------------------
 
-    async def occupy(self, session: Session, convs: Sequence[str]) -> None:
-        """Let a session follow logs; returns once their routes stand."""
-        new = []
-        followed = {room.key[1] for room in session.rooms}
-        for conv in convs:
-            if conv not in followed and not session.gone:
-                room, is_new = self.rooms.enter((session.app, conv), session)
-                session.rooms.append(room)
-                if is_new:
-                    new.append(room.key)
-        await self._registrar.register(new)
+    async def settle(self, session: Session) -> Inbox:
+        """Let a session into its user's account log; returns what the user follows, read after the route stood."""
+        await self._occupy([session], [account_id(session.user)])
+        inbox = await self._inbox(session.app, session.user)
+        for room in session.rooms:
+            self._learn(room, inbox.account_head)
+        return inbox
+
+    async def follow(self, app: str, user: str, sessions: Sequence[Session], convs: Sequence[str]) -> None:
+        """Let sessions of one user into those conversations that they are a member of. They receive nothing yet.
+
+        Membership is asked for once the routes stand. So a leaving is in the answer or meets the sessions in the room,
+        and nobody hears what came after it.
+        """
+        missing = bool(convs)
+        while missing:
+            await self._occupy(sessions, convs)
+            member_of = frozenset((await self._inbox(app, user)).convs).intersection(convs)
+            for conv in set(convs) - member_of:
+                self._leave(app, conv, sessions)
+            missing = any(not each.gone and not member_of.issubset(_followed(each)) for each in sessions)
+
+    def admit(self, session: Session, room: Room[Session], head: int) -> int:
+        """Let a session receive what lies beyond `head`, which was read since it came in. Returns how far its own sync
+        must reach."""
+        reached = room.admit(session, head)
+        self._read_if_behind(room)
+        return reached
 
     def vacate(self, session: Session) -> None:
         """A session is gone: its rooms tidy themselves, and empty ones are forgotten."""
@@ -79,6 +97,38 @@ class Audience:
     async def flush(self) -> None:
         """Take the logs that nobody here follows any more out of the routes."""
         await self._registrar.flush()
+
+    async def _occupy(self, sessions: Sequence[Session], convs: Sequence[str]) -> None:
+        """Put sessions into rooms; returns once their routes stand."""
+        new = []
+        for session in sessions:
+            followed = _followed(session)
+            for conv in convs:
+                if conv not in followed and not session.gone:
+                    room, is_new = self.rooms.enter((session.app, conv), session)
+                    session.rooms.append(room)
+                    if is_new:
+                        new.append(room.key)
+        await self._registrar.register(new)
+
+    def _leave(self, app: str, conv: str, sessions: Sequence[Session]) -> None:
+        room = self.rooms.get((app, conv))
+        if room is not None:
+            for session in sessions:
+                self._discard(room, session)
+
+    def _learn(self, room: Room[Session], head: int) -> None:
+        room.learn(head)
+        self._read_if_behind(room)
+
+    async def _inbox(self, app: str, user: str) -> Inbox:
+        return (await self.inboxes.get(app, [user]))[user]
+
+    async def _is_member(self, app: str, user: str, conv: str) -> bool:
+        return conv in (await self._inbox(app, user)).convs
+
+    async def _load_inboxes(self, app: str, users: list[str]) -> dict[str, Inbox]:
+        return {inbox.user: inbox for inbox in await self._log.inboxes(app, users)}
 
     def _wanted(self, key: LogKey) -> bool:
         return self.rooms.get(key) is not None
@@ -122,7 +172,7 @@ class Audience:
             if note.left:
                 self._remove(room, note.left)
         elif arrival is Arrival.GAP:
-            self._read_on(room)
+            self._read_if_behind(room)
 
     def _push(self, room: Room[Session], seq: int, frame: WireFrame, skip: Session | None = None) -> None:
         """The hot path of fan-out: one frame to every session of a room."""
@@ -142,25 +192,30 @@ class Audience:
     def _heads(self, note: HeadsNote) -> None:
         for conv, seq in note.heads.items():
             room = self.rooms.get((note.app, conv))
-            if room is not None and room.hear(seq):
-                self._read_on(room)
+            if room is not None:
+                room.hear(seq)
+                self._read_if_behind(room)
 
     def _block(self, note: BlockNote) -> None:
         room = self.rooms.get((note.app, account_id(note.user)))
         self._blocked(note.app, note.user, list(room.sessions) if room is not None else [])
 
+    def _read_if_behind(self, room: Room[Session]) -> None:
+        if room.behind:
+            self.gaps += 1
+            self._read_on(room)
+
     def _read_on(self, room: Room[Session], first: Entry | None = None) -> None:
-        """Have the room read its log up to `wanted`, beginning with `first` if it is at hand; only once at a time."""
-        if not room.reading:
-            room.reading = True
-            self.gaps += first is None
-            self._tasks.spawn("read on", self._catch_up(room, first))
+        """Have the room read its log up to `wanted`, beginning with `first` if it is at hand."""
+        room.reading = True  # from now on, not from when the task begins: only one may read at a time
+        self._tasks.spawn("read on", self._catch_up(room, first))
 
     async def _catch_up(self, room: Room[Session], first: Entry | None) -> None:
         """Deliver what is missing between a room's head and the newest seq it has heard of.
 
         What arrives meanwhile only raises `wanted`. While the log cannot be read, try again: nobody else would tell.
         """
+        attempts = 0
         try:
             while room.sessions and room.head is not None and room.head < room.wanted:
                 try:
@@ -169,9 +224,9 @@ class Audience:
                     for entry in entries:
                         await self._replay(room, entry)
                 except StorageError as error:
-                    _log.warning(
-                        "a room cannot read its log; trying again", room=repr(room), reason=str(error)
-                    )
+                    if not attempts:
+                        _log.warning("a room cannot read its log", room=repr(room), reason=str(error))
+                    attempts += 1
                     await self._clock.sleep(RETRY_INTERVAL_S)
         finally:
             room.reading = False
@@ -199,9 +254,8 @@ class Audience:
     async def _follow(self, room: Room[Session], entry: Entry) -> None:
         """The user of an account log joined or left a conversation: their sessions follow it, or no longer.
 
-        By now the user may have left or come back again. So sessions enter first and membership is asked after:
-        a leaving that is not in the answer meets them in the room. What was written before they entered is fetched
-        by the client, who hears of the joining next.
+        By now they may have left or come back again, so membership is asked for afresh. What was written before they
+        came in is fetched by the client, who hears of the joining next.
         """
         user = account_user(entry.conv)
         if user is None or entry.kind not in (ACCOUNT_JOINED, ACCOUNT_LEFT):
@@ -209,23 +263,28 @@ class Audience:
         app, conv = room.key[0], account_body(entry).conv
         sessions = list(room.sessions)
         if entry.kind == ACCOUNT_JOINED:
-            for session in sessions:
-                await self.occupy(session, [conv])
-        is_member = await self._log.member(app, conv, user) is not None
+            await self.follow(app, user, sessions, [conv])
+            await self._admit_all(app, conv, sessions)
+        elif any(conv in _followed(each) for each in sessions) and not await self._is_member(app, user, conv):
+            self._leave(app, conv, sessions)
+
+    async def _admit_all(self, app: str, conv: str, sessions: Sequence[Session]) -> None:
+        """Of those still being let in none: they are admitted to all their rooms at once."""
         head = (await self.heads.get(app, [conv])).get(conv, 0)
-        followed = self.rooms.get((app, conv))
-        for session in [session for session in sessions if followed in session.rooms]:
-            assert followed is not None
-            if not is_member:
-                self._discard(followed, session)
-            elif session.phase is Phase.LIVE:  # one that is still being let in is admitted with all its rooms
-                followed.admit(session, head)
+        room = self.rooms.get((app, conv))
+        for session in sessions if room is not None else ():
+            if session.phase is Phase.LIVE and room in session.rooms:
+                self.admit(session, room, head)
 
     def _remove(self, room: Room[Session], users: Sequence[str]) -> None:
         """Members have left: after this entry their sessions hear nothing more of the conversation."""
         leavers = frozenset(users)
         for session in [session for session in room.sessions if session.user in leavers]:
             self._discard(room, session)
+
+
+def _followed(session: Session) -> set[str]:
+    return {room.key[1] for room in session.rooms}
 
 
 def _entry_of(frame: bytes) -> Entry:

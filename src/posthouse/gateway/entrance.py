@@ -1,7 +1,7 @@
 """The way in: a `hello` is checked, the session's rooms are registered, then what it missed is read.
 
-In this order, so that nothing falls between: account room, inbox, conversations' rooms, heads. What is committed
-after the heads were read arrives live.
+In this order, so that nothing falls between: account room, inbox, conversations' rooms, membership, heads. What is
+committed after the heads were read arrives live.
 """
 
 from typing import Protocol
@@ -14,17 +14,17 @@ from posthouse.gateway.limits import GatewayLimits
 from posthouse.gateway.session import Session
 from posthouse.kit.clock import Clock
 from posthouse.kit.tasks import Tasks
-from posthouse.messaging.gather import Gather
 from posthouse.model.errors import ModelError
 from posthouse.model.ids import account_id, check_id
 from posthouse.protocol.codes import Code
 from posthouse.protocol.frames import POSITIONS_MAX, Done, Hello, Limits, Renew, Resume, Welcome
 from posthouse.protocol.phases import Phase
-from posthouse.storage.base import REPEAT_WINDOW_MS, Database, Inbox, StorageError
+from posthouse.storage.base import REPEAT_WINDOW_MS, Database, StorageError
 
 HEARTBEAT_S_MIN = 1
 HEARTBEAT_S_MAX = 300
 SDK_BYTES_MAX = 100
+RETURN_MS = 1_000
 
 
 class Door(Protocol):
@@ -45,8 +45,8 @@ class Door(Protocol):
     def new_session_id(self) -> str:
         """A name for a session, unique in the cluster."""
 
-    def admit(self, session: Session) -> None:
-        """The session is live from now on."""
+    def admit(self, session: Session) -> bool:
+        """The session may go live. False: a newer one of the same device has, and this one has ended."""
 
 
 class Entrance:
@@ -67,7 +67,6 @@ class Entrance:
         self._verifier = verifier
         self._resume_tokens = resume_tokens
         self._tasks = tasks
-        self.inboxes: Gather[str, Inbox] = Gather(self._load_inboxes, keys_max=500)
         self._entering = 0
         self.entered = 0
         self.resumed = 0
@@ -154,37 +153,43 @@ class Entrance:
 
     async def _enter(self, session: Session, resume: Resume | None, reset: int) -> None:
         try:
-            account_head, heads = await self._register(session)
+            heads = await self._register(session)
         except StorageError as error:
             session.end(Code.OVERLOADED, str(error), self._door.limits.retry_after_ms(Code.UNAVAILABLE))
             return
+        except Exception:
+            session.end(Code.INTERNAL, "the node met a fault while letting the session in", RETURN_MS)
+            raise
         finally:
             self._entering -= 1
+        if self._door.is_blocked(session.app, session.user):  # since the hello was checked
+            session.end(Code.BLOCKED, "the application has blocked this user")
         if session.gone:
             return
-        heads[account_id(session.user)] = account_head
-        for room in session.rooms:
-            heads[room.key[1]] = room.admit(session, heads.get(room.key[1], 0))
+        heads = {
+            room.key[1]: self._audience.admit(session, room, heads[room.key[1]]) for room in session.rooms
+        }
         positions = resume.positions if resume is not None and reset == 0 else None
         if positions is not None and any(seq > heads.get(conv, seq) for conv, seq in positions.items()):
             positions, reset = None, Code.EPOCH_CHANGED
         self._welcome(session, positions, heads, reset)
 
-    async def _register(self, session: Session) -> tuple[int, dict[str, int]]:
-        await self._audience.occupy(session, [account_id(session.user)])
-        inboxes = await self.inboxes.get(session.app, [session.user])
-        inbox = inboxes.get(session.user)
-        if inbox is None or session.gone:
-            return 0, {}
-        await self._audience.occupy(session, inbox.convs)
-        heads = await self._audience.heads.get(session.app, inbox.convs) if inbox.convs else {}
-        return inbox.account_head, heads
+    async def _register(self, session: Session) -> dict[str, int]:
+        """The heads of all the logs that the session has come to follow, read after their routes stood."""
+        audience, app = self._audience, session.app
+        inbox = await audience.settle(session)
+        await audience.follow(app, session.user, [session], inbox.convs)
+        heads = {account_id(session.user): inbox.account_head}
+        while lacking := [room.key[1] for room in session.rooms if room.key[1] not in heads]:
+            heads |= dict.fromkeys(lacking, 0) | await audience.heads.get(app, lacking)
+        return heads
 
     def _welcome(
         self, session: Session, positions: dict[str, int] | None, heads: dict[str, int], reset: int
     ) -> None:
         door = self._door
-        door.admit(session)
+        if not door.admit(session):
+            return
         self.entered += 1
         self.resumed += positions is not None
         changed = (
@@ -229,9 +234,6 @@ class Entrance:
                 expires_s=now_s + door.limits.resume_ttl_s,
             )
         )
-
-    async def _load_inboxes(self, app: str, users: list[str]) -> dict[str, Inbox]:
-        return {inbox.user: inbox for inbox in await self._database.inboxes(app, users)}
 
     def _now_s(self) -> int:
         return self._door.clock.now_ms() // 1000

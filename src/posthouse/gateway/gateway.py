@@ -23,10 +23,12 @@ from posthouse.messaging.commit import GroupCommit
 from posthouse.messaging.receipts import Receipts
 from posthouse.protocol.codes import Code
 from posthouse.protocol.frames import ClientFrame, Hello, Renew
-from posthouse.protocol.phases import Phase, Step
+from posthouse.protocol.phases import Phase
 from posthouse.storage.base import Database
 
 SWEEP_INTERVAL_S = 0.5
+RETURN_WITHIN_MS = 5_000
+"""Over so long clients come back who must all start afresh."""
 
 
 class Gateway:
@@ -58,6 +60,7 @@ class Gateway:
         self.entrance = Entrance(self, database, self.audience, verifier, resume_tokens, self.tasks)
         self.requests = Requests(database, receipts, self.tasks, limits)
         self._database = database
+        self._epoch = ""
         self._started_ms = clock.now_ms()
         self._numbers = itertools.count(1)
         self._blocked: dict[str, set[str]] = {}
@@ -69,14 +72,18 @@ class Gateway:
         self.connections.add(session)
         return session
 
-    def admit(self, session: Session) -> None:
-        """A session is live. An older one of the same device makes way."""
+    def admit(self, session: Session) -> bool:
+        """A session may go live, and an older one of its device makes way. False: it was itself the older one."""
         key = (session.app, session.user, session.device)
-        older = self._devices.get(key)
-        if older is not None and older is not session:
+        other = self._devices.get(key)
+        if other is not None:
+            older = session if other.opened > session.opened else other
             older.end(Code.REPLACED, "the same device opened a newer session")
+        if session.gone:
+            return False
         self._devices[key] = session
         self.sessions[session.id] = session
+        return True
 
     def forget(self, session: Session) -> None:
         """The socket is closed."""
@@ -90,12 +97,12 @@ class Gateway:
         """Begin to let a session in."""
         self.entrance.enter(session, hello)
 
-    def request(self, session: Session, what: Step, frame: ClientFrame) -> None:
+    def request(self, session: Session, frame: ClientFrame) -> None:
         """Begin a request that must wait for the database."""
         if isinstance(frame, Renew):
             self.entrance.renew(session, frame)
         else:
-            self.requests.start(session, what, frame)
+            self.requests.start(session, frame)
 
     def vacate(self, session: Session) -> None:
         """Nothing may be sent to a session any more: it leaves its rooms."""
@@ -135,10 +142,17 @@ class Gateway:
         while True:
             await self.clock.sleep(SWEEP_INTERVAL_S)
             now, now_s = self.clock.monotonic(), self.clock.now_ms() // 1000
+            self._watch_epoch()
             for session in list(self.connections):
                 self._inspect(session, now, now_s)
             self.admission.forget_idle(now)
             await self.audience.flush()
+
+    def _watch_epoch(self) -> None:
+        """A log that was restored or moved back begins again below what the rooms have delivered: all start afresh."""
+        before, self._epoch = self._epoch, self._database.epoch
+        if before not in ("", self._epoch):
+            self.send_away(Code.EPOCH_CHANGED, "the log was restored or moved back in time", RETURN_WITHIN_MS)
 
     def _inspect(self, session: Session, now: float, now_s: int) -> None:
         if session.phase is Phase.LIVE:

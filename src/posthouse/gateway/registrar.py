@@ -1,6 +1,6 @@
 """Keeps the routes in step with this gateway's rooms: one writer, in order, several changes in one call.
 
-A room that emptied and filled again while its change waited is left registered: the rooms decide, at the last moment.
+A room may empty and fill again while its change waits: the rooms decide, at the last moment, what is written.
 """
 
 import asyncio
@@ -23,14 +23,18 @@ class Registrar:
         self._turn = asyncio.Lock()
 
     async def register(self, new: Sequence[LogKey]) -> None:
-        """Return once these logs, and all that were being registered before, stand in the routes."""
+        """Return once these logs, and all that were being registered before, stand in the routes.
+
+        What the routes do not take is tried again by whoever comes next: until then it is not taken for registered.
+        """
         self._joining.extend(new)
-        if not self._joining and not self._turn.locked():
+        if not self._joining:
             return
         async with self._turn:
             while self._joining:
-                keys, self._joining = self._joining[:CHANGES_MAX], self._joining[CHANGES_MAX:]
-                await self._routes.register(self._gateway, keys)
+                keys = self._joining[:CHANGES_MAX]
+                await self._routes.register(self._gateway, [key for key in keys if self._wanted(key)])
+                del self._joining[: len(keys)]
 
     def unregister_later(self, key: LogKey) -> None:
         """A room has emptied; `flush` tells the routes unless somebody has come back by then."""
@@ -42,5 +46,6 @@ class Registrar:
             return
         async with self._turn:
             while self._leaving:
-                keys, self._leaving = self._leaving[:CHANGES_MAX], self._leaving[CHANGES_MAX:]
+                keys = self._leaving[:CHANGES_MAX]
                 await self._routes.unregister(self._gateway, [key for key in keys if not self._wanted(key)])
+                del self._leaving[: len(keys)]

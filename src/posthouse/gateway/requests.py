@@ -1,11 +1,17 @@
-"""Requests that wait for the database: fetch, list, cursors. Each runs in a task; a session has few at once."""
+"""Requests that wait for the database: fetch, list, cursors.
+
+A session's fetches and lists are answered one after another by one task: however many it asks at once, it takes one
+place among those who read. Beyond `in_flight_max` unanswered ones it is refused.
+"""
+
+from collections import deque
 
 from posthouse.gateway.limits import GatewayLimits
 from posthouse.gateway.session import Session
 from posthouse.kit.tasks import Tasks
 from posthouse.messaging.receipts import Receipts
 from posthouse.model.errors import ModelError
-from posthouse.model.ids import INTEGER_MAX, check_id
+from posthouse.model.ids import INTEGER_MAX, account_user, check_id
 from posthouse.protocol.codec import encode
 from posthouse.protocol.codes import Code
 from posthouse.protocol.frames import (
@@ -20,8 +26,12 @@ from posthouse.protocol.frames import (
     List,
     SetCursors,
 )
-from posthouse.protocol.phases import Step
 from posthouse.storage.base import Log, Refused, StorageError
+
+PAGE_MARK_CHARS_MAX = 400
+FAULT_RETURN_MS = 1_000
+
+Reading = Fetch | List
 
 
 class Requests:
@@ -32,23 +42,46 @@ class Requests:
         self._receipts = receipts
         self._tasks = tasks
         self._limits = limits
+        self._waiting: dict[Session, deque[Reading]] = {}
 
-    def start(self, session: Session, what: Step, frame: ClientFrame) -> None:
+    def start(self, session: Session, frame: ClientFrame) -> None:
         """Begin a request; its answer names the frame's `ref`."""
         assert isinstance(frame, Fetch | List | SetCursors)
-        if session.in_flight >= self._limits.in_flight_max:
+        problem = _problem(frame)
+        if problem:
+            session.refuse(Code.INVALID_REQUEST, problem, ref=frame.ref)
+        elif session.in_flight >= self._limits.in_flight_max:
             retry_ms = self._limits.retry_after_ms(Code.IN_FLIGHT_LIMIT)
             session.refuse(
                 Code.IN_FLIGHT_LIMIT, "too many unanswered requests", ref=frame.ref, retry_after_ms=retry_ms
             )
-            return
-        session.in_flight += 1
-        if isinstance(frame, SetCursors):
+        elif isinstance(frame, SetCursors):
             self._set_cursors(session, frame)
         else:
-            self._tasks.spawn(what.value, self._answer(session, frame))
+            self._read(session, frame)
 
-    async def _answer(self, session: Session, frame: Fetch | List) -> None:
+    def _read(self, session: Session, frame: Reading) -> None:
+        session.in_flight += 1
+        waiting = self._waiting.get(session)
+        if waiting is not None:
+            waiting.append(frame)
+        else:
+            self._waiting[session] = deque([frame])
+            self._tasks.spawn("requests", self._answer_all(session))
+
+    async def _answer_all(self, session: Session) -> None:
+        waiting = self._waiting[session]
+        try:
+            while waiting and not session.gone:
+                await self._answer(session, waiting.popleft())
+                session.in_flight -= 1
+        except Exception:
+            session.end(Code.INTERNAL, "the node met a fault in a request", FAULT_RETURN_MS)
+            raise
+        finally:
+            del self._waiting[session]
+
+    async def _answer(self, session: Session, frame: Reading) -> None:
         try:
             if isinstance(frame, Fetch):
                 await self._fetch(session, frame)
@@ -57,23 +90,8 @@ class Requests:
         except StorageError as error:
             retry_ms = self._limits.retry_after_ms(error.code)
             session.refuse(error.code, str(error), ref=frame.ref, retry_after_ms=retry_ms)
-        finally:
-            session.in_flight -= 1
 
     async def _fetch(self, session: Session, frame: Fetch) -> None:
-        if not _is_id(frame.conv):
-            session.refuse(Code.INVALID_REQUEST, "`conv` is not a conversation's id", ref=frame.ref)
-            return
-        both = frame.after is not None and frame.before is not None
-        if (
-            both
-            or not 0 < frame.limit <= FETCH_LIMIT_MAX
-            or not _in_range(frame.after)
-            or not _in_range(frame.before)
-        ):
-            reason = f"give `after` or `before`, not both, and a limit of 1 to {FETCH_LIMIT_MAX}"
-            session.refuse(Code.INVALID_REQUEST, reason, ref=frame.ref)
-            return
         page = await self._log.read(
             session.app,
             frame.conv,
@@ -97,9 +115,6 @@ class Requests:
         self._send_page(session, frame.ref, answer)
 
     async def _list(self, session: Session, frame: List) -> None:
-        if not 0 < frame.limit <= LIST_LIMIT_MAX:
-            session.refuse(Code.INVALID_REQUEST, f"the limit is 1 to {LIST_LIMIT_MAX}", ref=frame.ref)
-            return
         limit = frame.limit
         while True:
             try:
@@ -134,22 +149,42 @@ class Requests:
                 retry_ms = self._limits.retry_after_ms(refused.code)
                 session.refuse(refused.code, refused.reason, ref=frame.ref, retry_after_ms=retry_ms)
 
-        if len(frame.cursors) > CURSORS_MAX or not all(
-            _is_id(at.conv) and _in_range(at.read) and _in_range(at.delivered) for at in frame.cursors
-        ):
-            answer(
-                Refused(Code.INVALID_REQUEST, f"at most {CURSORS_MAX} cursors of conversations, 0 to 2^53-1")
-            )
-            return
+        session.in_flight += 1
         self._receipts.submit(session.app, session.user, frame.cursors, answer)
+
+
+def _problem(frame: Fetch | List | SetCursors) -> str:
+    """What is wrong with a request, or nothing. Asked before anything of it is kept."""
+    match frame:
+        case Fetch():
+            return _problem_of_fetch(frame)
+        case List():
+            if not 0 < frame.limit <= LIST_LIMIT_MAX:
+                return f"the limit is 1 to {LIST_LIMIT_MAX}"
+            return "`page` is no mark of this server" if len(frame.page) > PAGE_MARK_CHARS_MAX else ""
+        case SetCursors():
+            good = len(frame.cursors) <= CURSORS_MAX and all(
+                _is_log_id(at.conv) and _in_range(at.read) and _in_range(at.delivered) for at in frame.cursors
+            )
+            return "" if good else f"at most {CURSORS_MAX} cursors of conversations, 0 to 2^53-1"
+
+
+def _problem_of_fetch(frame: Fetch) -> str:
+    if not _is_log_id(frame.conv):
+        return "`conv` is not a conversation's id"
+    both = frame.after is not None and frame.before is not None
+    in_range = _in_range(frame.after) and _in_range(frame.before) and 0 < frame.limit <= FETCH_LIMIT_MAX
+    good = in_range and not both
+    return "" if good else f"give `after` or `before`, not both, and a limit of 1 to {FETCH_LIMIT_MAX}"
 
 
 def _in_range(value: int | None) -> bool:
     return value is None or 0 <= value <= INTEGER_MAX
 
 
-def _is_id(conv: str) -> bool:
+def _is_log_id(conv: str) -> bool:
+    """An account log's id is a user's with a character before it."""
     try:
-        return bool(check_id(conv, "conversation"))
+        return bool(check_id(account_user(conv) or conv, "conversation"))
     except ModelError:
         return False

@@ -48,7 +48,7 @@ class Host(Protocol):
     def enter(self, session: Session, hello: Hello) -> None:
         """Begin to let a session in."""
 
-    def request(self, session: Session, what: Step, frame: ClientFrame) -> None:
+    def request(self, session: Session, frame: ClientFrame) -> None:
         """Begin a request that must wait for the database."""
 
     def vacate(self, session: Session) -> None:
@@ -163,7 +163,7 @@ class Session:
             assert isinstance(frame, Hello)
             self.host.enter(self, frame)
         elif what is not Step.IGNORE:
-            self.host.request(self, what, frame)
+            self.host.request(self, frame)
 
     def _send(self, frame: Send) -> None:
         lane = self._lane
@@ -187,13 +187,9 @@ class Session:
             return
         lane.refused(frame.conv, frame.client_id, number, refused.code)
         self._answer_send(frame.conv, frame.client_id, refused, retry_after_ms)
-        if len(lane) > FLOOD_HELD_CONVERSATIONS_MAX:
-            self.end(Code.FLOOD, "sends were refused in too many conversations and never repeated")
 
     def _check(self, frame: Send) -> Refused | None:
-        """What is wrong with the send itself, before any database is asked."""
-        if self.in_flight >= self.host.limits.in_flight_max:
-            return Refused(Code.IN_FLIGHT_LIMIT, "too many unanswered requests")
+        """What is wrong with the send itself, before any database is asked. Its ids first: a lane may keep them."""
         try:
             check_id(frame.conv, "conversation")
             check_id(frame.client_id, "client")
@@ -208,6 +204,8 @@ class Session:
             return Refused(Code.INVALID_CONTENT, "made_at or reply_to is out of range")
         if frame.kind != MESSAGE and not (frame.kind.startswith(CUSTOM_PREFIX) and len(frame.kind) <= 64):
             return Refused(Code.UNKNOWN_KIND, "clients write `message` and kinds that begin with `x.`")
+        if self.in_flight >= self.host.limits.in_flight_max:
+            return Refused(Code.IN_FLIGHT_LIMIT, "too many unanswered requests")
         return None
 
     def _append(self, frame: Send) -> Append:
@@ -240,6 +238,8 @@ class Session:
                     retry_after_ms=retry_after_ms or self.host.limits.retry_after_ms(outcome.code),
                 )
             )
+            if self._lane is not None and len(self._lane) > FLOOD_HELD_CONVERSATIONS_MAX:
+                self.end(Code.FLOOD, "sends were refused in too many conversations and never repeated")
         else:
             seq, at_ms, ordinal = outcome[:3]
             self.send(Ack(conv=conv, client_id=client_id, seq=seq, at_ms=at_ms, ordinal=ordinal))

@@ -47,26 +47,33 @@ class Room(Generic[S]):
         return f"<Room {self.key[0]}/{self.key[1]} head={self.head} sessions={len(self.sessions)}>"
 
     @property
-    def catching_up(self) -> bool:
-        """True while the shell reads the log up to `wanted`: what arrives meanwhile is read there as well."""
-        return self.wanted > 0
+    def behind(self) -> bool:
+        """True when the log is known to go beyond the head, and the shell should begin to read it."""
+        return self.head is not None and self.wanted > self.head and not self.reading
 
     def arrive(self, seq: int) -> Arrival:
-        """Decide about entry `seq`. DELIVER moves the head; GAP raises `wanted`, and the shell reads the log."""
+        """Decide about entry `seq`. DELIVER moves the head; GAP raises `wanted`, and the shell reads the log.
+
+        Before the head is known nothing is delivered; while the log is read what arrives is read there as well.
+        """
         if self.head is not None and seq <= self.head:
             return Arrival.OLD
-        if self.catching_up or (self.head is not None and seq > self.head + 1):
-            self.wanted = max(self.wanted, seq)
+        if self.head is None or self.wanted or seq > self.head + 1:
+            self.hear(seq)
             return Arrival.GAP
         self.head = seq
         return Arrival.DELIVER
 
-    def hear(self, seq: int) -> bool:
-        """The log goes at least to `seq`. Returns True when the shell should read it."""
-        if self.head is None or seq <= self.head:
-            return False
-        self.wanted = max(self.wanted, seq)
-        return True
+    def hear(self, seq: int) -> None:
+        """The log goes at least to `seq`."""
+        if self.head is None or seq > self.head:
+            self.wanted = max(self.wanted, seq)
+
+    def learn(self, head: int) -> None:
+        """The log's head, as read after its route stood: what is older reaches sessions by their own sync."""
+        if self.head is None:
+            self.head = head
+            self.wanted = self.wanted if self.wanted > head else 0
 
     def enter(self, session: S) -> None:
         """A session comes in; until `admit` it receives nothing."""
@@ -79,13 +86,14 @@ class Room(Generic[S]):
 
         A room may lag behind the log: then what the sync covers is not for this session, and may not be.
         """
-        if self.head is None:
-            self.head = head
-        self._forget(session)
-        if head > self.head and session in self.sessions:
-            self._entering = self._entering or {}
-            self._entering[session] = head
-        return max(head, self.head)
+        self.learn(head)
+        reached = self.head or 0
+        if self._entering is not None and session in self._entering:
+            if head > reached:
+                self._entering[session] = head
+            else:
+                self._forget(session)
+        return max(head, reached)
 
     def recipients(self, seq: int) -> list[S]:
         """Who receives entry `seq`, or what belongs to it."""
