@@ -1,9 +1,11 @@
 """The policies that learn what each target can do: weights from work and utilisation, and latency by probes. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import msgspec
 
 from posthouse.balance.classic import RoundRobin
-from posthouse.balance.policy import Policy, bounded, draw_some, lightness
+from posthouse.balance.policy import Picked, Policy, bounded, draw_some, lightness
 from posthouse.balance.report import Target
 
 TRUSTED_AFTER_S = 10.0
@@ -26,9 +28,7 @@ class DynamicWeights(RoundRobin):
         known = [worth for worth in shown if worth is not None]
         mean = sum(known) / len(known) if known else 0.0
         if not mean:
-            return super().weigh(
-                among
-            )  # nobody has shown anything: the configured weights are the best guess
+            return super().weigh(among)  # what is configured is the best guess
         return [
             target.factor * (1.0 if worth is None else bounded(worth / mean))
             for target, worth in zip(among, shown, strict=True)
@@ -44,42 +44,74 @@ class DynamicWeights(RoundRobin):
 HOT_QUANTILE = 0.84
 POOL_MAX = 16
 ERROR_COST = 10.0
+FORGOTTEN_HALF_AFTER_S = 10.0
+FORGOTTEN_BELOW = 0.01
 
 
-class Prequal(Policy[None]):
+class Suspicion(msgspec.Struct, frozen=True):
+    """The share of errors that was seen at a target, and when."""
+
+    share: float
+    at: float
+
+    def left(self, now: float) -> float:
+        """What is left of it: it fades, so that the target is tried again."""
+        return float(self.share * 0.5 ** (max(0.0, now - self.at) / FORGOTTEN_HALF_AFTER_S))
+
+
+Suspicions = Mapping[str, Suspicion]
+
+
+class Prequal(Policy[Suspicions]):
     """Of a small random pool, leave out the hot (many in flight), then take the lowest latency.
 
-    After Google's Prequal (NSDI '24). In flight warns before latency does; latency tells fast from slow.
-    An error counts as `ERROR_COST` times the mean latency, or whoever fails at once would look fastest. The pool is
-    smaller than the fleet, so that not everyone sees the same best one.
+    After Google's Prequal (NSDI '24). In flight warns before latency does; latency tells fast from slow. The pool is
+    smaller than the fleet, so that not everyone sees the same best one. An error counts as `ERROR_COST` times the mean
+    latency, or whoever fails at once would look fastest; and it is remembered, or whoever is shunned would look sound.
     """
 
-    def start(self) -> None:
-        return None
+    def start(self) -> Suspicions:
+        return {}
 
     def weigh(self, among: Sequence[Target]) -> list[float]:
-        light = zip(lightness(latencies_of(among)), among, strict=True)
-        return [share * target.weight * target.factor for share, target in light]
+        light = lightness(_latencies(among, [target.error_share for target in among]))
+        return [share * target.weight * target.factor for share, target in zip(light, among, strict=True)]
 
-    def pick(self, among: Sequence[Target], state: None, uniform: float) -> tuple[Target, str, None]:
-        limit = _quantile([_in_flight(target) for target in among], HOT_QUANTILE)
-        latency = dict(zip((target.id for target in among), latencies_of(among), strict=True))
+    def pick(
+        self, among: Sequence[Target], state: Suspicions, uniform: float, at: float
+    ) -> Picked[Suspicions]:
+        suspicions = {name: each for name, each in state.items() if each.left(at) > FORGOTTEN_BELOW}
+        suspicions |= {target.id: _suspicion(target, state, at) for target in among}
+        latencies = _latencies(among, [suspicions[target.id].left(at) for target in among])
+        latency = {target.id: value for target, value in zip(among, latencies, strict=True)}
+        hottest = _quantile([_in_flight(target) for target in among], HOT_QUANTILE)
         pool, _ = draw_some(among, min(POOL_MAX, max(2, len(among) - 1)), uniform)
-        cold = [target for target in pool if _in_flight(target) <= limit]
+        cold = [target for target in pool if _in_flight(target) <= hottest]
         if not cold:
             chosen = min(pool, key=lambda target: (_in_flight(target), latency[target.id]))
-            return chosen, f"{chosen.load.in_flight} in flight, the least of {len(pool)} hot ones", None
+            why = f"{chosen.load.in_flight} in flight, the least of {len(pool)} drawn, which are all hot"
+            return chosen, why, suspicions
         chosen = min(cold, key=lambda target: (latency[target.id], _in_flight(target)))
-        hot = len(pool) - len(cold)
-        why = f"{latency[chosen.id]:.3g} ms with errors, the lowest of {len(pool)} drawn, {hot} of them hot"
-        return chosen, why, None
+        why = f"{latency[chosen.id]:.3g} ms, the lowest of {len(pool)} drawn, {len(pool) - len(cold)} of them hot"
+        return chosen, why, suspicions
 
 
-def latencies_of(among: Sequence[Target]) -> list[float]:
+def _suspicion(target: Target, state: Suspicions, now: float) -> Suspicion:
+    """The worse of what is remembered and what is reported."""
+    known = state.get(target.id)
+    if known and known.left(now) > target.error_share:
+        return known
+    return Suspicion(target.error_share, now)
+
+
+def _latencies(among: Sequence[Target], error_shares: Sequence[float]) -> list[float]:
     """Milliseconds, with errors counted as slow answers; the mean where none has been measured."""
     measured = [target.load.latency_ms for target in among if target.load.latency_ms]
     mean = sum(measured) / len(measured) if measured else 1.0
-    return [(target.load.latency_ms or mean) + target.error_share * ERROR_COST * mean for target in among]
+    return [
+        (target.load.latency_ms or mean) + share * ERROR_COST * mean
+        for target, share in zip(among, error_shares, strict=True)
+    ]
 
 
 def _in_flight(target: Target) -> float:

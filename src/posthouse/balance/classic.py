@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from posthouse.balance.policy import By, Policy, draw, draw_some, lightness, load_of
+from posthouse.balance.policy import By, Picked, Policy, draw, draw_some, lightness, load_of
 from posthouse.balance.report import Target
 
 Turns = Mapping[str, float]
@@ -18,7 +18,7 @@ class StaticWeights(Policy[None]):
     def weigh(self, among: Sequence[Target]) -> list[float]:
         return [target.weight * target.factor for target in among]
 
-    def pick(self, among: Sequence[Target], state: None, uniform: float) -> tuple[Target, str, None]:
+    def pick(self, among: Sequence[Target], state: None, uniform: float, at: float) -> Picked[None]:
         weights = self.weigh(among)
         index, _ = draw(weights, uniform)
         return among[index], f"drawn by weight, {weights[index]:.3g} of {sum(weights):.3g}", None
@@ -40,7 +40,7 @@ class RoundRobin(Policy[Turns]):
     def weigh(self, among: Sequence[Target]) -> list[float]:
         return [(target.weight if self._weighted else 1.0) * target.factor for target in among]
 
-    def pick(self, among: Sequence[Target], state: Turns, uniform: float) -> tuple[Target, str, Turns]:
+    def pick(self, among: Sequence[Target], state: Turns, uniform: float, at: float) -> Picked[Turns]:
         weights = self.weigh(among)
         overdue = [state.get(target.id, 0.0) for target in among]
         for _ in range(0 if state else int(uniform * len(among))):
@@ -73,7 +73,7 @@ class LeastLoad(Policy[None]):
         sizes = [(target.weight if self._weighted else 1.0) * target.factor for target in among]
         return [share * size for share, size in zip(room, sizes, strict=True)]
 
-    def pick(self, among: Sequence[Target], state: None, uniform: float) -> tuple[Target, str, None]:
+    def pick(self, among: Sequence[Target], state: None, uniform: float, at: float) -> Picked[None]:
         loads = [load_of(target, self._by, self._weighted) / target.factor for target in among]
         least = min(loads)
         equals = [target for target, load in zip(among, loads, strict=True) if load == least]
@@ -87,18 +87,18 @@ class TwoChoices(LeastLoad):
     def __init__(self, by: By) -> None:
         super().__init__(by, weighted=True)
 
-    def pick(self, among: Sequence[Target], state: None, uniform: float) -> tuple[Target, str, None]:
+    def pick(self, among: Sequence[Target], state: None, uniform: float, at: float) -> Picked[None]:
         drawn, uniform = draw_some(among, 2, uniform)
-        chosen, _, _ = super().pick(drawn, state, uniform)
+        chosen, _, _ = super().pick(drawn, state, uniform, at)
         others = ", ".join(f"{each.id} with {_said(each, self._by)}" for each in drawn if each is not chosen)
         return chosen, f"{_said(chosen, self._by)}, against {others or 'nobody'}", None
 
 
 def _said(target: Target, by: By) -> str:
-    if by == "utilisation":
-        return f"{target.utilisation:.0%} utilised"
-    return (
-        f"{target.load.connections} connections"
-        if by == "connections"
-        else f"{target.load.in_flight} in flight"
-    )
+    match by:
+        case "connections":
+            return f"{target.load.connections} connections"
+        case "in-flight":
+            return f"{target.load.in_flight} in flight"
+        case "utilisation":
+            return f"{target.utilisation:.0%} utilised"

@@ -13,11 +13,21 @@ from posthouse.balance.report import Snapshot, Target
 
 S = TypeVar("S")
 
+Picked = tuple[Target, str, S]
+"""The chosen target, why, and the next state."""
+
 RATIO_MAX = 4.0
-"""A ranking favours or shuns a target at most this much over its weight: it is a second old, and all follow it."""
+"""What is learned favours or shuns a target at most so many times: it is a second old, and everyone follows it."""
 
 By = Literal["connections", "in-flight", "utilisation"]
 """What counts as load: connections for long-lived sessions, in flight for requests, utilisation for mixed machines."""
+
+
+ALMOST_ONE = 1 - 2**-53
+"""The largest number below 1."""
+
+UTILISATION_OF_ONE_MORE = 0.05
+"""A guess, so that an idle newcomer in its slow start has some load to be multiplied."""
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -35,8 +45,8 @@ class Policy(ABC, Generic[S]):
         """The state before the first choice."""
 
     @abstractmethod
-    def pick(self, among: Sequence[Target], state: S, uniform: float) -> tuple[Target, str, S]:
-        """The chosen one of at least one candidate, why, and the next state."""
+    def pick(self, among: Sequence[Target], state: S, uniform: float, at: float) -> Picked[S]:
+        """Choose among at least one candidate. `at` is the snapshot's time."""
 
     @abstractmethod
     def weigh(self, among: Sequence[Target]) -> list[float]:
@@ -47,7 +57,7 @@ class Policy(ABC, Generic[S]):
         among = snapshot.candidates
         if not among:
             return Decision(None, snapshot.why_nobody), state
-        target, why, state = self.pick(among, state, uniform)
+        target, why, state = self.pick(among, state, uniform, snapshot.at)
         panic = f" ({snapshot.panic})" if snapshot.panic else ""
         return Decision(target.id, f"{target.id}: {why}{panic}"), state
 
@@ -67,7 +77,7 @@ def draw(weights: Sequence[float], uniform: float) -> tuple[int, float]:
         if point < weight:
             return index, point / weight
         point -= weight
-    return len(weights) - 1, 0.0  # rounding may leave the point a hair beyond the end
+    return len(weights) - 1, ALMOST_ONE  # rounding may leave the point a hair beyond the end
 
 
 def draw_some(among: Sequence[Target], count: int, uniform: float) -> tuple[list[Target], float]:
@@ -85,14 +95,14 @@ def bounded(ratio: float) -> float:
 
 
 def lightness(loads: Sequence[float]) -> list[float]:
-    """How many times each load goes into the mean of all, bounded; 1 for each when there is no load."""
+    """How many times each load, all above zero, goes into the mean of all; bounded."""
     mean = sum(loads) / len(loads)
-    return [bounded(mean / load) if load else RATIO_MAX if mean else 1.0 for load in loads]
+    return [bounded(mean / load) for load in loads]
 
 
 def load_of(target: Target, by: By, weighted: bool = True) -> float:
     """The load after one more, per unit of weight; utilisation knows the target's size already."""
     if by == "utilisation":
-        return target.utilisation + 0.05
+        return target.utilisation + UTILISATION_OF_ONE_MORE
     count = target.load.connections if by == "connections" else target.load.in_flight
     return (count + 1) / (target.weight if weighted else 1.0)

@@ -23,8 +23,8 @@ LOOP_LAG_FULL_MS = 100.0
 MEMORY_FREE_OF_CARE = 0.8
 """Memory is held, not used up by work: it says nothing about load until it becomes scarce."""
 
-NotNegative = Annotated[float, msgspec.Meta(ge=0)]
-Count = Annotated[int, msgspec.Meta(ge=0)]
+Amount = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 
 
 class LoadReport(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
@@ -39,18 +39,18 @@ class LoadReport(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
     target: str
     at: float = -inf
     connections: Count = 0
-    deliveries_per_s: NotNegative = 0.0
-    cpu: NotNegative = 0.0
-    memory: NotNegative = 0.0
-    network: NotNegative = 0.0
-    loop_lag_ms: NotNegative = 0.0
+    deliveries_per_s: Amount = 0.0
+    cpu: Amount = 0.0
+    memory: Amount = 0.0
+    network: Amount = 0.0
+    loop_lag_ms: Amount = 0.0
     in_flight: Count = 0
-    latency_ms: NotNegative = 0.0
-    errors_per_s: NotNegative = 0.0
+    latency_ms: Amount = 0.0
+    errors_per_s: Amount = 0.0
     draining: bool = False
     healthy: bool = True
     since: float = -inf
-    weight: NotNegative = 1.0
+    weight: Amount = 1.0
 
 
 Out = Literal["", "draining", "unhealthy", "ejected"]
@@ -138,9 +138,13 @@ def _with_one_more(target: Target) -> Target:
 
 
 def _target(report: LoadReport, fresh: bool, average: dict[str, float], now: float) -> Target:
-    weight = min(max(report.weight, WEIGHT_MIN), WEIGHT_MAX)
+    weight = _weight(report)
     load = report if fresh else replace(report, **_scaled(average, weight))
     return Target(report.target, load, weight, max(0.0, now - report.since), fresh, _out(report))
+
+
+def _weight(report: LoadReport) -> float:
+    return min(max(report.weight, WEIGHT_MIN), WEIGHT_MAX)
 
 
 def _out(report: LoadReport) -> Out:
@@ -156,7 +160,7 @@ _LEVELS = ("cpu", "memory", "network", "loop_lag_ms")
 
 def _average(reports: Sequence[LoadReport]) -> dict[str, float]:
     """The load of an average target of weight 1; all zero if nothing is known, so that static weights decide."""
-    weight = sum(report.weight for report in reports) or 1.0
+    weight = sum(_weight(report) for report in reports) or 1.0
     latencies = [report.latency_ms for report in reports if report.latency_ms]
     return {
         **{name: sum(getattr(each, name) for each in reports) / weight for name in _COUNTS + _RATES},
