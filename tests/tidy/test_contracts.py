@@ -12,6 +12,7 @@ SOUND = {
     "__init__.py": "",
     "kit/__init__.py": "",
     "kit/clock.py": "import time",
+    "balance/__init__.py": "",
     "model/__init__.py": "",
     "protocol/__init__.py": "",
     "storage/__init__.py": "",
