@@ -24,6 +24,7 @@ from posthouse.storage.base import (
     Outcome,
     Page,
     Refused,
+    StorageCorrupt,
     StorageError,
     StorageFull,
     StorageUnavailable,
@@ -243,7 +244,7 @@ class PostgresDatabase:
     async def _write(self, work: Work[T]) -> T:
         try:
             return await self._writer.run(work)
-        except Unstorable as error:
+        except (Unstorable, StorageCorrupt) as error:
             raise StorageUnavailable(str(error)) from error
 
     def _let_go(self, alive: set[Backend]) -> None:

@@ -138,8 +138,10 @@ async def connect(dsn: str, settings: Settings, command_timeout_s: float | None 
             # Not `read-write`, whatever the address says: a primary that takes no writes for the moment still reads.
             target_session_attrs=SessionAttribute.primary if "," in where else None,
         )
-    except ValueError as error:  # asyncpg finds fault with the address itself
+    except asyncpg.ClientConfigurationError as error:
         raise StorageUnavailable(f"the database's address is not valid: {error}") from None
+    except ValueError:  # its text might show a password that was taken for a port
+        raise StorageUnavailable("the database's address is not valid: a port is no number") from None
     except VENDOR as error:
         raise _explained(error, where) from error
     session = Session(connection, where)
