@@ -62,23 +62,30 @@ class Audience:
         """Let a session into its user's account log; returns what the user follows, read after the route stood."""
         await self._occupy([session], [account_id(session.user)])
         inbox = await self._inbox(session.app, session.user)
-        for room in session.rooms:
-            self._learn(room, inbox.account_head)
+        self._learn(self.rooms.get((session.app, account_id(session.user))), inbox.account_head)
         return inbox
 
-    async def follow(self, app: str, user: str, sessions: Sequence[Session], convs: Sequence[str]) -> None:
-        """Let sessions of one user into those conversations that they are a member of. They receive nothing yet.
+    async def follow(
+        self, app: str, user: str, sessions: Sequence[Session], convs: Sequence[str]
+    ) -> dict[str, int]:
+        """Let sessions of one user into those conversations that they are a member of; returns heads. They receive
+        nothing yet.
 
-        Membership is asked for once the routes stand. So a leaving is in the answer or meets the sessions in the room,
-        and nobody hears what came after it.
+        First the routes stand, then heads are read, then membership. So a leaving is either in the last answer or lies
+        beyond the head and meets the sessions in the room: nobody hears what came after it.
         """
+        heads: dict[str, int] = {}
         missing = bool(convs)
         while missing:
             await self._occupy(sessions, convs)
+            heads = await self.heads.get(app, convs)
+            for conv, head in heads.items():
+                self._learn(self.rooms.get((app, conv)), head)
             member_of = frozenset((await self._inbox(app, user)).convs).intersection(convs)
             for conv in set(convs) - member_of:
                 self._leave(app, conv, sessions)
             missing = any(not each.gone and not member_of.issubset(_followed(each)) for each in sessions)
+        return heads
 
     def admit(self, session: Session, room: Room[Session], head: int) -> int:
         """Let a session receive what lies beyond `head`, which was read since it came in. Returns how far its own sync
@@ -117,9 +124,10 @@ class Audience:
             for session in sessions:
                 self._discard(room, session)
 
-    def _learn(self, room: Room[Session], head: int) -> None:
-        room.learn(head)
-        self._read_if_behind(room)
+    def _learn(self, room: Room[Session] | None, head: int) -> None:
+        if room is not None:
+            room.learn(head)
+            self._read_if_behind(room)
 
     async def _inbox(self, app: str, user: str) -> Inbox:
         return (await self.inboxes.get(app, [user]))[user]
@@ -263,14 +271,13 @@ class Audience:
         app, conv = room.key[0], account_body(entry).conv
         sessions = list(room.sessions)
         if entry.kind == ACCOUNT_JOINED:
-            await self.follow(app, user, sessions, [conv])
-            await self._admit_all(app, conv, sessions)
+            heads = await self.follow(app, user, sessions, [conv])
+            self._admit_all(app, conv, sessions, heads.get(conv, 0))
         elif any(conv in _followed(each) for each in sessions) and not await self._is_member(app, user, conv):
             self._leave(app, conv, sessions)
 
-    async def _admit_all(self, app: str, conv: str, sessions: Sequence[Session]) -> None:
+    def _admit_all(self, app: str, conv: str, sessions: Sequence[Session], head: int) -> None:
         """Of those still being let in none: they are admitted to all their rooms at once."""
-        head = (await self.heads.get(app, [conv])).get(conv, 0)
         room = self.rooms.get((app, conv))
         for session in sessions if room is not None else ():
             if session.phase is Phase.LIVE and room in session.rooms:

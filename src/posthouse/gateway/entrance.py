@@ -178,8 +178,8 @@ class Entrance:
         """The heads of all the logs that the session has come to follow, read after their routes stood."""
         audience, app = self._audience, session.app
         inbox = await audience.settle(session)
-        await audience.follow(app, session.user, [session], inbox.convs)
-        heads = {account_id(session.user): inbox.account_head}
+        heads = await audience.follow(app, session.user, [session], inbox.convs)
+        heads[account_id(session.user)] = inbox.account_head
         while lacking := [room.key[1] for room in session.rooms if room.key[1] not in heads]:
             heads |= dict.fromkeys(lacking, 0) | await audience.heads.get(app, lacking)
         return heads
