@@ -9,6 +9,7 @@ import pytest
 from posthouse.protocol.codes import Code
 from posthouse.storage.base import Append, Appended, Refused
 from posthouse.storage.engines.postgres.connection import Connection
+from posthouse.storage.engines.postgres.database import PostgresDatabase
 from posthouse.testing.contracts.storage import Talk
 from tests.storage.engines.postgres.watching import OpenNode, begin_append, wait_until_waiting
 
@@ -162,6 +163,31 @@ async def test_a_send_that_comes_first_stands_before_the_removal_that_waited_for
     assert isinstance(outcome, Appended)
     assert outcome.seq == 3
     assert await talk.seqs("g", "ben") == [1, 2, 3]
+
+
+async def test_a_batch_reads_its_own_rows_and_no_others(database: PostgresDatabase) -> None:
+    """In tables that nobody has analysed yet the planner guesses; whatever it believes, each key is looked up."""
+    talk = Talk(database)
+    crowd = [f"u{n}" for n in range(900)]
+    await talk.done(*(talk.group(f"g{n:03}", *crowd[n : n + 30]) for n in range(200)))
+    batch = [talk.send(f"g{n:03}", crowd[n], mentions=(crowd[n + 1],)) for n in range(0, 200, 10)]
+    async with database._writers.use() as session:
+        before = await rows_read(session.connection)
+        await begin_append(session.connection, *batch)
+        after = await rows_read(session.connection)
+        await session.connection.execute("ROLLBACK")
+    read = {table: after[table] - before[table] for table in after}
+    assert read["log"] == 2 * len(batch), "locked, then moved"
+    assert read["member"] == 2 * len(batch), "the sender and the one who is mentioned"
+    assert read["entry"] == 0, "no send is repeated"
+
+
+async def rows_read(connection: Connection) -> dict[str, int]:
+    """How many rows of each table the connection's statements have looked at."""
+    rows = await connection.fetch(
+        "SELECT relname, seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables"
+    )
+    return {table: read or 0 for table, read in rows}
 
 
 @pytest.fixture
