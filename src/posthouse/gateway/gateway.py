@@ -76,7 +76,7 @@ class Gateway:
         """A session may go live, and an older one of its device makes way. False: it was itself the older one."""
         key = (session.app, session.user, session.device)
         other = self._devices.get(key)
-        if other is not None:
+        if other is not None and other is not session:
             older = session if other.opened > session.opened else other
             older.end(Code.REPLACED, "the same device opened a newer session")
         if session.gone:
