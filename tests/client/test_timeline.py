@@ -181,6 +181,35 @@ def test_a_log_that_the_user_left_is_forgotten_once_its_last_entry_was_delivered
     assert reader.timelines.applied("room") is None
 
 
+def test_the_rest_of_a_log_that_has_ended_is_fetched_in_the_next_session() -> None:
+    reader = started(applied=3)
+    reader.timelines.end("room", 5)
+    reader.timelines.fetches(0.0)
+    reader.timelines.lose_connection()
+    reader.timelines.pursue_ends()
+    assert reader.timelines.fetches(0.0) == [Fetching("room", after=3, limit=2)]
+    reader.timelines.page("room", [entry(4), entry(5)], True, 0.0)
+    assert reader.got == [4, 5]
+    assert reader.timelines.applied("room") is None
+
+
+def test_a_log_is_not_forgotten_when_its_page_goes_on_after_a_return() -> None:
+    reader = started(applied=3)
+    reader.timelines.end("room", 5)
+    reader.timelines.fetches(0.0)
+    reader.timelines.page("room", [entry(4), entry(5), entry(9)], True, 0.0)
+    assert reader.timelines.applied("room") == 9
+
+
+def test_news_of_an_end_do_not_end_a_log_that_was_read_beyond_after_a_return() -> None:
+    reader = started(applied=9)
+    assert not reader.timelines.end("room", 5)
+    reader.timelines.resume("room", 8)
+    reader.push(9)
+    reader.push(10)
+    assert reader.got == [10]
+
+
 def test_a_log_that_the_user_left_is_forgotten_at_once_when_nothing_of_it_is_missing() -> None:
     reader = started(applied=5)
     assert reader.timelines.end("room", 5)

@@ -113,6 +113,7 @@ class Sync:
         self.user = welcome.user
         self._account = account_id(welcome.user)
         self.cursors.open(self._clock.monotonic())
+        self.timelines.pursue_ends()
         if welcome.resumed:
             for log, head in welcome.changed.items():
                 self.timelines.note_head(log, head)

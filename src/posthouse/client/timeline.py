@@ -70,7 +70,7 @@ class Timeline:
     @property
     def ended(self) -> bool:
         """True when the user has left and has had everything up to the last entry."""
-        return 0 < self.ends_at <= self.applied
+        return 0 < self.ends_at == self.applied  # beyond it the user is a member again, and will be told so
 
 
 class Timelines:
@@ -131,6 +131,12 @@ class Timelines:
         if timeline.ended:
             self.forget(log)
         return timeline.ended
+
+    def pursue_ends(self) -> None:
+        """A session stands: fetch what is missing of logs that have ended. The server does not name them any more."""
+        for log, timeline in self._logs.items():
+            if timeline.applied < timeline.ends_at:
+                self.note_head(log, timeline.ends_at)
 
     def resume(self, log: str, head: int) -> None:
         """The user is a member again: the log goes on beyond where it ended."""
