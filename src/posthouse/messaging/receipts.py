@@ -16,6 +16,8 @@ from posthouse.protocol.frames import CursorsPush, MemberCursor
 from posthouse.storage.base import Append, CursorUpdate, Log, Refused, StorageError
 
 SHOWN_MEMBERS_MAX = 100
+COUNT_TTL_S = 10.0
+"""How long a conversation is taken to have as many members as when it was last looked at."""
 Answer = Callable[[Refused | None], None]
 ConvKey = tuple[str, str]
 
@@ -42,6 +44,7 @@ class Receipts:
         self._pending: dict[tuple[str, str, str], Cursor] = {}
         self._answers: list[Answer] = []
         self._members: dict[ConvKey, int] = {}
+        self._recount_at = 0.0
         self.written = 0
 
     def submit(self, app: str, user: str, cursors: Sequence[Cursor], answer: Answer) -> None:
@@ -72,18 +75,17 @@ class Receipts:
         """Write, answer, show. What could not be written is refused: the client says it again."""
         pending, self._pending = self._pending, {}
         answers, self._answers = self._answers, []
-        stored: Sequence[CursorUpdate] = ()
-        refusal: Refused | None = None
+        updates = [CursorUpdate(app, user, cursor) for (app, _, user), cursor in pending.items()]
         try:
-            if pending:
-                stored = await self._log.advance(
-                    [CursorUpdate(app, user, cursor) for (app, _, user), cursor in pending.items()]
-                )
-                self.written += len(stored)
+            stored = await self._log.advance(updates) if updates else []
         except StorageError as error:
-            refusal = Refused(error.code, str(error))
-        for answer in answers:
-            answer(refusal)
+            _answer(answers, Refused(error.code, str(error)))
+            return
+        except Exception:
+            _answer(answers, Refused(Code.UNAVAILABLE, "the node met a fault while writing cursors"))
+            raise
+        self.written += len(stored)
+        _answer(answers, None)
         if stored:
             await self._show(stored)
 
@@ -102,14 +104,20 @@ class Receipts:
             await self._publisher.entries(notes)
 
     async def _member_count(self, key: ConvKey) -> int:
-        """How many members, as first seen: the limit guards against floods and need not be exact."""
+        """How many members, as last looked at: the limit guards against floods and need not be exact."""
+        if self._clock.monotonic() >= self._recount_at or len(self._members) >= self._known_max:
+            self._members.clear()
+            self._recount_at = self._clock.monotonic() + COUNT_TTL_S
         count = self._members.get(key)
         if count is None:
-            if len(self._members) >= self._known_max:
-                self._members.clear()
             try:
                 found = await self._log.conversation(*key)
             except StorageError:
                 return SHOWN_MEMBERS_MAX + 1
             count = self._members[key] = found.members if found is not None else 0
         return count
+
+
+def _answer(answers: Sequence[Answer], refusal: Refused | None) -> None:
+    for answer in answers:
+        answer(refusal)
