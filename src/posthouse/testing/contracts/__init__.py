@@ -2,4 +2,8 @@
 
 import pytest
 
-pytest.register_assert_rewrite("posthouse.testing.contracts.storage")
+pytest.register_assert_rewrite(
+    "posthouse.testing.contracts.storage",
+    "posthouse.testing.contracts.bus",
+    "posthouse.testing.contracts.routes",
+)
