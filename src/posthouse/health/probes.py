@@ -17,16 +17,19 @@ class Probes:
         self._database = database
         self._clock = clock
         self._condition: Condition | None = None
+        self._answered_at = 0.0
         self.draining = False
 
     def readiness(self) -> Readiness:
         """The verdict on what was last seen."""
-        return judge(self._condition, draining=self.draining)
+        silent_s = self._clock.monotonic() - self._answered_at
+        return judge(self._condition, silent_s=silent_s, draining=self.draining)
 
     async def probe(self) -> None:
         """Ask once. A change of the verdict is a line in the log."""
         before = self.readiness()
         self._condition = await self._database.probe()
+        self._answered_at = self._clock.monotonic()
         after = self.readiness()
         if after.ready != before.ready:
             (_log.info if after.ready else _log.error)(

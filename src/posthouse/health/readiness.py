@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from posthouse.storage.base import Condition
 
+SILENCE_S_MAX = 10.0
+"""A database that has not answered for so long is taken for lost, whatever it said before."""
+
 
 class Readiness(NamedTuple):
     """Whether this node should get traffic, and one sentence of why."""
@@ -18,12 +21,14 @@ class Readiness(NamedTuple):
 STARTING = Readiness(False, "the node is starting")
 
 
-def judge(condition: Condition | None, *, draining: bool) -> Readiness:
-    """The verdict on a node whose database was last found in `condition` (None: not asked yet)."""
+def judge(condition: Condition | None, *, silent_s: float, draining: bool) -> Readiness:
+    """The verdict on a node whose database was found in `condition` `silent_s` ago (None: never yet)."""
     if draining:
         return Readiness(False, "the node is draining")
     if condition is None:
         return STARTING
+    if silent_s > SILENCE_S_MAX:
+        return Readiness(False, f"the database has not answered for {silent_s:.0f} s")
     if not condition.readable:
         return Readiness(False, f"the database does not answer: {condition.reason}")
     if not condition.writable:
