@@ -35,8 +35,8 @@ class Household:
         await self.restart()
 
     async def restart(self) -> None:
-        """Stop the server in order, and start it again."""
-        await asyncio.to_thread(self.server.stop)
+        """Kill the server, and start it again."""
+        await asyncio.to_thread(self.server.kill)
         await asyncio.to_thread(self.server.start)
 
     async def enter(self) -> None:

@@ -1,6 +1,5 @@
 """Storm: the server is killed with thousands of sessions connected, and all come back as the SDK does by itself."""
 
-import asyncio
 from contextlib import AsyncExitStack
 
 from posthouse.client import Runtime
@@ -31,8 +30,7 @@ async def storm(
         await house.enter()
         await call_all(workers, "watch")
         killed_at = runtime.clock.monotonic()
-        await asyncio.to_thread(server.kill)
-        await asyncio.to_thread(server.start)
+        await house.restart()
         ready_at = runtime.clock.monotonic()
         seen = await _wait_back(workers, runtime, len(house.users))
         used_cpu_s = cpu_s(server.pid) - start_cpu_s
