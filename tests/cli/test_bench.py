@@ -48,7 +48,7 @@ def test_lost_messages_have_an_exit_code_of_their_own(fanout: dict[str, object])
     ("arguments", "said"),
     [
         (("fan-out",), "did you mean fanout?"),
-        (("zzz",), "fanout, send, idle, storm"),
+        (("zzz",), "fanout, send, idle, storm, startup, listing"),
         (("fanout", "--set", "member=5"), "did you mean members?"),
         (("fanout", "--set", "members=many"), "is no number"),
     ],

@@ -11,8 +11,8 @@ import click
 from posthouse.cli.failure import Exit, Failure
 from posthouse.cli.output import Output, json_option, pass_output
 
-NAMES = ("fanout", "send", "idle", "storm")
-CHECKS = ("lost", "duplicated", "reordered")
+NAMES = ("fanout", "send", "idle", "storm", "startup", "listing")
+CHECKS = ("lost", "duplicated", "reordered", "contradicted", "unanswered")
 """Keys of a result that must be zero."""
 
 
@@ -45,7 +45,7 @@ Bench = Callable[..., Coroutine[Any, Any, Mapping[str, object]]]
 @json_option
 @pass_output
 def bench(output: Output, name: str, database: str, sizes: tuple[str, ...]) -> None:
-    """Measure one thing: fanout, send, idle or storm.
+    """Measure one thing: fanout, send, idle, storm, startup or listing.
 
     Starts a server of its own in a temporary folder, and takes a minute or more. docs/benchmarks.md says what is done
     and what the keys mean. The exit code is 5 when messages were lost, doubled or out of order.
