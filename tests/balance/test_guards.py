@@ -99,8 +99,10 @@ def test_a_target_within_the_margin_and_one_with_hardly_any_answers_stay() -> No
 
 
 def test_a_stale_report_ejects_nobody() -> None:
-    fleet = [*fleet_of(6), failing("silent", 100, at=NOW - 60)]
-    assert ejected(eject(snapshot_of(fleet, NOW), {}, RULE)[0]) == []
+    """Neither for what it said last, nor for the average of which one busy target is most."""
+    busy = LoadReport("busy", at=NOW, errors_per_s=1e5)
+    fleet = [*fleet_of(20), failing("silent", 100, at=NOW - 60), busy]
+    assert ejected(eject(snapshot_of(fleet, NOW), {}, RULE)[0]) == ["busy"]
 
 
 def run(ejections: Ejections, at: float, bad: bool) -> tuple[bool, Ejections]:

@@ -15,8 +15,8 @@ UTILISATION_MIN = 0.1
 class DynamicWeights(RoundRobin):
     """In turn, with the weight that a target has shown: work / (utilisation + error share · penalty).
 
-    After gRFC A58. A newcomer, an idle or a silent target has shown nothing and counts as the mean of the others:
-    an idle one's ratio is all rounding, and trusting it would keep it idle.
+    After gRFC A58. A newcomer and an idle target have shown nothing and count as the mean of the others: an idle one's
+    ratio is all rounding, and trusting it would keep it idle. (The snapshot has made whoever is silent average already.)
     """
 
     def __init__(self, error_penalty: float = 1.0) -> None:
@@ -36,7 +36,7 @@ class DynamicWeights(RoundRobin):
 
     def _shown(self, target: Target) -> float | None:
         cost = target.utilisation + target.error_share * self._error_penalty
-        if not target.fresh or target.age_s < TRUSTED_AFTER_S or cost < UTILISATION_MIN:
+        if target.age_s < TRUSTED_AFTER_S or cost < UTILISATION_MIN:
             return None
         return target.load.deliveries_per_s / cost
 

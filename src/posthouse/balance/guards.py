@@ -129,8 +129,5 @@ def _outliers(hosts: Sequence[Target], rule: EjectionRule) -> list[tuple[Target,
 
 
 def _without(snapshot: Snapshot, ejected: set[str]) -> Snapshot:
-    targets = (
-        replace(each, out="ejected") if each.id in ejected and not each.out else each
-        for each in snapshot.targets
-    )
+    targets = (replace(each, out="ejected") if each.id in ejected else each for each in snapshot.targets)
     return replace(snapshot, targets=tuple(targets))

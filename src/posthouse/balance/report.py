@@ -117,11 +117,11 @@ def snapshot_of(reports: Iterable[LoadReport], now: float, stale_after_s: float 
     """The newest report of each target, as targets. One older than `stale_after_s` still says who and what the
     target is (weight, since, draining, healthy); its load counts as the mean of the others, per unit of weight.
     """
-    newest = {report.target: report for report in sorted(reports)}
+    newest = {report.target: report for report in sorted(reports)}  # by target, then by time
     known = [report for report in newest.values() if now - report.at <= stale_after_s]
     average = _average([report for report in known if _out(report) == ""])
     fresh = {report.target for report in known}
-    targets = (_target(newest[name], name in fresh, average, now) for name in sorted(newest))
+    targets = (_target(newest[name], name in fresh, average, now) for name in newest)
     return Snapshot(now, tuple(targets))
 
 
