@@ -4,6 +4,7 @@ Nothing here retries. COMMIT is the one statement whose failure leaves a doubt, 
 """
 
 import socket
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
@@ -25,6 +26,8 @@ SILENCE_MS_MAX: Final = 10_000
 """A server whose machine has not acknowledged anything for so long is taken for dead."""
 PLANS_USES_MAX: Final = 500
 """Uses of a connection after which its plans are made anew: the tables may have grown since."""
+
+WARNINGS_KEPT: Final = 8
 
 Settings = Mapping[str, str]
 
@@ -73,7 +76,7 @@ class Session:
     def __init__(self, connection: Connection, where: str) -> None:
         self.connection = connection
         self.where = where
-        self.warnings: list[str] = []
+        self.warnings: deque[str] = deque(maxlen=WARNINGS_KEPT)
         self.committing = False
         self.uses = 0
         self.backend: Backend = (0, "")

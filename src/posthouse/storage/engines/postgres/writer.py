@@ -109,6 +109,8 @@ class Writer:
 
     async def _attempt(self, work: Work[T], operation: _Operation) -> T:
         async with self._sessions.use() as session:
+            if operation.abandoned:
+                raise StorageUnavailable(f"PostgreSQL at {self._where} did not answer in time")
             operation.session = session
             try:
                 return await session.transact(work)
