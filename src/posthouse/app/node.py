@@ -31,7 +31,7 @@ from posthouse.gateway.listener import Listener
 from posthouse.health.probes import Probes
 from posthouse.kit.clock import Clock, SystemClock
 from posthouse.kit.log import logger
-from posthouse.kit.tasks import Tasks
+from posthouse.kit.tasks import Tasks, attempt
 from posthouse.messaging.commit import GroupCommit
 from posthouse.messaging.publish import Publisher
 from posthouse.messaging.readers import Repair, Roster
@@ -43,7 +43,9 @@ if TYPE_CHECKING:
 
 _log = logger(__name__)
 
-DRAIN_TIMEOUT_S = 10.0
+STEP_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 30.0
+"""How long each step of stopping may take; the last one is the database's, which must not be cut off in a commit."""
 RETURN_WITHIN_MS = 2_000
 """Clients of a node that stops are told to come back spread over so long."""
 
@@ -97,6 +99,13 @@ class Node:
 
     async def start(self) -> None:
         """Open the database and listen. Raises `FolderInUse`, `StorageUnavailable` or `OSError`, saying what to do."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
         config = self._config
         self._lock.acquire()
         await self.database.open()
@@ -118,20 +127,28 @@ class Node:
         _log.info("listening", host=config.listen.host, port=self.port, node=self.gateway.node)
 
     async def stop(self) -> None:
-        """Send clients away, let what is in flight commit, and close the database."""
+        """Send clients away, let what is in flight commit, and close the database.
+
+        Each step ends in a bounded time, and none that fails keeps the others from being taken.
+        """
         self._probes.draining = True
         self.gateway.send_away(Code.NODE_STOPPING, "the node stops", RETURN_WITHIN_MS)
-        if self._listener is not None:
-            await self._listener.stop()
-        if self._runner is not None:
-            await self._runner.cleanup()
-        await asyncio.wait_for(self.commit.drained(), DRAIN_TIMEOUT_S)
-        await self._receipts.flush()
-        await self._tasks.close()
-        await self.gateway.tasks.close()
-        await self.database.close()
+        await attempt("close connections", self._close_connections(), STEP_TIMEOUT_S)
+        await attempt("commit what waits", self.commit.drained(), STEP_TIMEOUT_S)
+        await attempt("write cursors", self._receipts.flush(), STEP_TIMEOUT_S)
+        await attempt("end tasks", self._tasks.close(), STEP_TIMEOUT_S)
+        await attempt("end the sessions' tasks", self.gateway.tasks.close(), STEP_TIMEOUT_S)
+        await attempt("close the database", self.database.close(), CLOSE_TIMEOUT_S)
         self._lock.release()
         _log.info("stopped", node=self.gateway.node)
+
+    async def _close_connections(self) -> None:
+        """Both at once: the listener waits for connections that only the API's runner can end in time."""
+        closing = [
+            *([self._listener.stop()] if self._listener is not None else []),
+            *([self._runner.cleanup()] if self._runner is not None else []),
+        ]
+        await asyncio.gather(*closing)
 
     def _loops(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
         return [

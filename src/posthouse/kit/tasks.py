@@ -31,6 +31,17 @@ async def wait_event(event: asyncio.Event, seconds: float, clock: Clock) -> None
             task.cancel()
 
 
+async def attempt(name: str, work: Awaitable[object], timeout_s: float) -> bool:
+    """See `work` through, for `timeout_s` at most. Its failure is logged and kept from what must still be done."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            await work
+    except Exception as error:
+        _log.error("a step failed; going on with the next", step=name, error=error)
+        return False
+    return True
+
+
 async def _waited(event: asyncio.Event) -> None:
     await event.wait()
 
