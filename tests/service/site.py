@@ -284,10 +284,13 @@ class Site:
         assert answer["t"] == "welcome", answer
         return line
 
-    async def back(self, line: Line, user: str, device: str = "phone", **positions: int) -> Line:
-        """The device of a lost line resumes, having applied so much of each log (of its account log: `account`)."""
-        named = {f"~{user}" if log == "account" else log: seq for log, seq in positions.items()}
-        resume = {"token": line.welcome["resume_token"], "epoch": line.welcome["epoch"], "positions": named}
+    async def back(self, line: Line, user: str, positions: Mapping[str, int], device: str = "phone") -> Line:
+        """The device of a lost line resumes, having applied so much of each log; ended if the server says so."""
+        resume = {
+            "token": line.welcome["resume_token"],
+            "epoch": line.welcome["epoch"],
+            "positions": positions,
+        }
         again = await self.call()
         await again.hello(self.token(user), device, resume=resume)
         return again
