@@ -14,6 +14,7 @@ from posthouse.load.bench.venue import SQLITE, venue
 from posthouse.testing.servers import LocalServer
 
 READER = "reader"
+WINDOW = 2_000
 WRITERS = tuple(f"writer-{number}" for number in range(10))
 
 
@@ -25,7 +26,7 @@ async def listing(
         server = stack.enter_context(venue(database))
         runtime = await stack.enter_async_context(Runtime())
         backend = Backend(server.url, server.secrets.api_key, runtime)
-        creating = (backend.create_group(f"list-{n}", [READER, *WRITERS]) for n in range(conversations))
+        creating = (backend.create_group(f"list-{n}", [READER, _writer(n)]) for n in range(conversations))
         await asyncio.gather(*creating)
         await _write(server, conversations, entries)
         connects, lists, items = [], [], 0
@@ -43,15 +44,20 @@ async def listing(
     }
 
 
+def _writer(conv: int) -> str:
+    """Who fills a conversation: the reader's only partner there."""
+    return WRITERS[conv % len(WRITERS)]
+
+
 async def _write(server: LocalServer, conversations: int, entries: int) -> None:
     """Fill the histories, in random order."""
     crowd, chance = Crowd(), random.Random(0)
     await crowd.connect(server.url, str(server.data), WRITERS)
     try:
         for number in range(entries):
-            client = crowd.clients[WRITERS[number % len(WRITERS)]]
-            posted = client.post(f"list-{chance.randrange(conversations)}", f"This is message {number}.")
-            if number % 1000 == 999:
+            conv = chance.randrange(conversations)
+            posted = crowd.clients[_writer(conv)].post(f"list-{conv}", f"This is message {number}.")
+            if number % WINDOW == WINDOW - 1:
                 await posted.acked
         await asyncio.gather(*(client.flush() for client in crowd.clients.values()))
     finally:
