@@ -5,14 +5,17 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from posthouse.client import Runtime
 from posthouse.kit.tasks import start
+from posthouse.load.backend import Backend
 from posthouse.load.irc import Act, Day, read
 from posthouse.load.replay import Options, Replay, load
 from posthouse.load.report import Report
 from posthouse.load.sample import chat_log
+from posthouse.model.entry import MESSAGE, Entry
 from posthouse.testing.postgres import LocalPostgres, fresh_database
 from posthouse.testing.servers import LocalServer
 
@@ -40,6 +43,11 @@ def server(request: pytest.FixtureRequest) -> Iterator[LocalServer]:
 def replay_on(server: LocalServer, days: list[Day], runtime: Runtime) -> Replay:
     options = Options(server.url, server.secrets.api_key, "test-", reconnect_jitter_s=JITTER_S)
     return Replay(days, options, runtime)
+
+
+def line_of(nick: str, text: str, at: str = "00:00") -> bytes:
+    """A message in a log."""
+    return msgspec.json.encode({"at": f"2020-01-01T{at}:00Z", "kind": "message", "nick": nick, "text": text})
 
 
 async def played(server: LocalServer, days: list[Day]) -> Report:
@@ -91,12 +99,27 @@ async def wait_acked(replay: Replay, playing: asyncio.Task[Report], messages: in
     assert not playing.done()
 
 
-async def test_a_log_can_be_played_at_a_multiple_of_real_time(tmp_path: Path) -> None:
-    lines = [
-        b'{"at":"2020-01-01T00:00:00Z","kind":"message","nick":"ann","text":"hi"}\n',
-        b'{"at":"2020-01-01T00:10:00Z","kind":"message","nick":"bob","text":"hi"}\n',
-    ]
-    days = list(read(lines))
+async def test_a_server_that_forgets_what_it_acknowledged_is_found_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = Backend.log
+
+    async def forgetful(backend: Backend, conv: str) -> list[Entry]:
+        entries = await whole(backend, conv)
+        assert entries[-1].kind == MESSAGE
+        return entries[:-1]
+
+    monkeypatch.setattr(Backend, "log", forgetful)
+    days = list(read([line_of("ann", "hi"), line_of("bob", "there")]))
+    with LocalServer() as server:
+        report = await played(server, days)
+    assert not report.holds
+    assert report.contradicted > 0
+    assert report.breaches[0].promise == "G1"
+
+
+async def test_a_log_can_be_played_at_a_multiple_of_real_time() -> None:
+    days = list(read([line_of("ann", "hi"), line_of("bob", "there", "00:10")]))
     with LocalServer() as server:
         async with Runtime() as runtime:
             options = Options(server.url, server.secrets.api_key, "test-", speed=1200.0)
