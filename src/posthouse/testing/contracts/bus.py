@@ -6,11 +6,14 @@ waiting for what is sent after it.
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from posthouse.bus.base import MESSAGE_BYTES_MAX, Bus
+from posthouse.kit.clock import SystemClock
 
 PATIENCE_S = 10
 _PAUSE_S = 0.005
+_CLOCK: Final = SystemClock()
 
 
 class BusContract:
@@ -72,5 +75,5 @@ async def listening(bus: Bus, gateway: str) -> list[bytes]:
 async def until(condition: Callable[[], object]) -> None:
     """Wait for what the bus brings about in its own time."""
     async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - it is seen from outside only
-            await asyncio.sleep(_PAUSE_S)
+        while not condition():
+            await _CLOCK.sleep(_PAUSE_S)
