@@ -145,8 +145,8 @@ async def test_devices_that_enter_while_their_user_is_removed_hear_nothing_after
 async def test_a_group_of_ten_thousand_members_reaches_who_is_online(site: Site) -> None:
     users = [f"u{number}" for number in range(9_998)]
     conv = await site.group("ann", *users[:999])
-    for start in range(999, len(users), 1_000):
-        await site.add(conv, *users[start : start + 1_000])
+    for first in range(999, len(users), 1_000):
+        await site.add(conv, *users[first : first + 1_000])
     last = await site.add(conv, "ben")
     assert last == 11
     await site.listed("ben", conv)
