@@ -96,8 +96,9 @@ def tables(found: Sequence[Row]) -> str:
 
     def requests_cell(scenario: str, policy: str) -> str:
         row = chosen[scenario, policy, ""]
-        errors = f", {row['errors_percent']:.1f} %" if row["errors_percent"] else ""
-        return f"{row['p50_ms']:.0f} / {row['p99_ms']:.0f}{errors}"
+        errors = f"{row['errors_percent']:.1f} %"
+        latencies = f"{row['p50_ms']:.0f} / {row['p99_ms']:.0f}"
+        return latencies if errors == "0.0 %" else f"{latencies}, {errors}"
 
     def sessions_cell(scenario: str, policy: str) -> str:
         told, drawn = chosen[scenario, policy, "choose"], chosen[scenario, policy, "rank"]

@@ -16,7 +16,7 @@ class DynamicWeights(RoundRobin):
     """In turn, with the weight that a target has shown: work / (utilisation + error share · penalty).
 
     After gRFC A58. A newcomer and an idle target have shown nothing and count as the mean of the others: an idle one's
-    ratio is all rounding, and trusting it would keep it idle. (The snapshot has made whoever is silent average already.)
+    ratio is all rounding, and trusting it would keep it idle. Whoever is silent, the snapshot has made average.
     """
 
     def __init__(self, error_penalty: float = 1.0) -> None:
