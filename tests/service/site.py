@@ -34,6 +34,7 @@ SECRET = "a secret of acme, long enough to be one"
 API_KEY = "ph_the-api-key-of-acme"
 
 UNHURRIED = Limits(sends_per_user_per_s=1e6, sends_per_user_burst=1e6)
+OPEN_API = Api(requests_per_user_burst=1e6)
 """Limits for tests that are not about limits."""
 
 Frame = dict[str, Any]
@@ -301,6 +302,7 @@ async def serving(
     folder: Path,
     database: str = "sqlite",
     limits: Limits = UNHURRIED,
+    api: Api = OPEN_API,
 ) -> AsyncIterator[Site]:
     """A node in this process."""
     key = Key(kid="k1", alg="HS256", secret=SECRET)
@@ -309,7 +311,7 @@ async def serving(
         data=Data(folder=str(folder)),
         database=Database(url=database),
         limits=limits,
-        api=Api(requests_per_user_burst=1e6),
+        api=api,
         apps={APP: App(keys=(key,), api_key_hashes=(api_key_hash(API_KEY),))},
     )
     node = Node(config)
