@@ -1,6 +1,6 @@
 """The node's counters as Prometheus metrics. Rooms count in plain integers; they are read when somebody asks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 from posthouse.gateway.gateway import Gateway
 from posthouse.gateway.listener import Listener
 from posthouse.health.probes import Probes
+from posthouse.kit.tasks import Tasks
 from posthouse.messaging.commit import GroupCommit
 from posthouse.messaging.publish import Publisher
 from posthouse.messaging.readers import Repair, Roster
@@ -31,6 +32,7 @@ class NodeMetrics(Collector):
         repair: Repair,
         probes: Probes,
         answers: Mapping[tuple[str, int], int],
+        tasks: Sequence[Tasks],
     ) -> None:
         self._gateway = gateway
         self._listener = listener
@@ -41,6 +43,7 @@ class NodeMetrics(Collector):
         self._repair = repair
         self._probes = probes
         self._answers = answers
+        self._tasks = tasks
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -96,4 +99,6 @@ class NodeMetrics(Collector):
         yield "bus_lost", "Notes that the bus did not take", self._publisher.lost
         yield "roster_applied", "Account entries made from memberships", self._roster.applied
         yield "repair_told", "Heads told by the repair reader", self._repair.told
-        yield "task_crashes", "Background tasks that crashed", self._gateway.tasks.crashes
+        yield "roster_refused", "Account entries that can never be made", self._roster.refused
+        crashes = sum(tasks.crashes for tasks in self._tasks)
+        yield "task_crashes", "Background tasks that crashed", crashes

@@ -198,5 +198,6 @@ class Node:
                 self._repair,
                 self._probes,
                 self.answers,
+                (self._tasks, self.gateway.tasks),
             )
         return self._metrics.text()
