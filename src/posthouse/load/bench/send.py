@@ -20,7 +20,7 @@ from posthouse.load.backend import Backend
 from posthouse.load.bench.bare_insert import bare_inserts_per_s
 from posthouse.load.bench.crowd import DEVICE, Crowd
 from posthouse.load.bench.latencies import Latencies, sum_of
-from posthouse.load.bench.measuring import fsyncs
+from posthouse.load.bench.measuring import cpu_s, fsyncs
 from posthouse.load.bench.population import groups
 from posthouse.load.bench.stamp import stamp_of, stamped
 from posthouse.load.bench.venue import SQLITE, venue
@@ -36,9 +36,10 @@ POLL_S: Final = 0.1
 
 
 class Counts(msgspec.Struct):
-    """What one worker has seen in one phase."""
+    """What one worker has seen in one phase. `settled`: also what was acknowledged before and after the counting."""
 
     acked: int
+    settled: int
     ack_us: dict[int, int]
     deliver_us: dict[int, int]
 
@@ -53,7 +54,7 @@ class Talkers:
         self._chance = random.Random(0)
         self._histories: dict[str, History] = {}
         self._convs: dict[str, list[str]] = {}
-        self._acked = 0
+        self._acked = self._settled = 0
         self._acks = Latencies()
         self._deliveries = Latencies()
         self._talking = False
@@ -74,6 +75,7 @@ class Talkers:
 
     async def saturate(self, seconds: float, window: int) -> Counts:
         """Keep `window` sends of each user in flight for so long; counts what is acknowledged meanwhile."""
+        before = self._settled
         self._talking = True
         for user in self._crowd.clients:
             for _ in range(window):
@@ -84,6 +86,7 @@ class Talkers:
         counts = self._take_counts()
         self._talking = False
         await self._settle()
+        counts.settled = self._settled - before
         return counts
 
     async def offer(self, seconds: float, per_s: float) -> Counts:
@@ -135,13 +138,14 @@ class Talkers:
     def _answered(self, user: str, posted: Posted, begun: float, answer: asyncio.Future[Sent]) -> None:
         self._in_flight -= 1
         self._acked += 1
+        self._settled += 1
         self._acks.add(self._clock.monotonic() - begun)
         self._histories[posted.conv].acked((user, DEVICE), posted.client_id, answer.result().seq)
         if self._talking:
             self._talk(user)
 
     def _take_counts(self) -> Counts:
-        counts = Counts(self._acked, self._acks.counts, self._deliveries.counts)
+        counts = Counts(self._acked, self._acked, self._acks.counts, self._deliveries.counts)
         self._acked, self._acks, self._deliveries = 0, Latencies(), Latencies()
         return counts
 
@@ -154,15 +158,18 @@ class Phase(NamedTuple):
     """One phase as all workers have seen it."""
 
     acked: int
+    settled: int
     acks: Latencies
     deliveries: Latencies
 
 
 class Run(NamedTuple):
-    """One run of everything."""
+    """One run of everything. CPU is of the first phase, over all sends acknowledged in it."""
 
     raw_insert_per_s: float
     acked_per_s: float
+    server_cpu_us: float
+    clients_cpu_us: float
     saturated: Phase
     half: Phase
     fsyncs: Latencies
@@ -224,13 +231,16 @@ async def _run(
     with TemporaryDirectory(dir=server.folder) as folder:
         body = msgspec.json.encode(stamped(clock.monotonic()))
         raw = await bare_inserts_per_s(server.database, Path(folder), conversations, body, seconds / 2, clock)
+    server_before_s, clients_before_s = cpu_s(server.pid), sum(cpu_s(worker.pid) for worker in workers)
     saturated = await _phase(workers, "saturate", seconds=seconds, window=window)
+    server_us = (cpu_s(server.pid) - server_before_s) * 1e6 / saturated.settled
+    clients_us = (sum(cpu_s(worker.pid) for worker in workers) - clients_before_s) * 1e6 / saturated.settled
     acked_per_s = saturated.acked / (seconds * 3 / 4)
     half, synced = await asyncio.gather(
         _phase(workers, "offer", seconds=seconds, per_s=acked_per_s / 2 / len(workers)),
         fsyncs(server.folder, seconds, clock),
     )
-    return Run(raw, acked_per_s, saturated, half, synced)
+    return Run(raw, acked_per_s, server_us, clients_us, saturated, half, synced)
 
 
 async def _phase(workers: list[Worker], method: str, **arguments: float) -> Phase:
@@ -239,6 +249,7 @@ async def _phase(workers: list[Worker], method: str, **arguments: float) -> Phas
     ]
     return Phase(
         acked=sum(each.acked for each in counts),
+        settled=sum(each.settled for each in counts),
         acks=sum_of(Latencies(each.ack_us) for each in counts),
         deliveries=sum_of(Latencies(each.deliver_us) for each in counts),
     )
@@ -253,6 +264,8 @@ def _result(runs: list[Run], verdict: Verdict) -> dict[str, object]:
         "acked_per_s": round(median(run.acked_per_s for run in runs)),
         "raw_insert_per_s": round(median(run.raw_insert_per_s for run in runs)),
         "ratio_to_raw": round(median(run.acked_per_s / run.raw_insert_per_s for run in runs), 3),
+        "server_cpu_us_per_send": round(median(run.server_cpu_us for run in runs), 1),
+        "clients_cpu_us_per_send": round(median(run.clients_cpu_us for run in runs), 1),
         "fsync_p50_ms": synced.percentile_ms(0.5),
         "fsync_p99_ms": synced.percentile_ms(0.99),
         "ack_p50_ms": half_acks.percentile_ms(0.5),
