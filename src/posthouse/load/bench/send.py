@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from posthouse.client import Client, EntryReceived, Posted, Runtime, Sent
+from posthouse.kit.tasks import Tasks
 from posthouse.load.backend import Backend
 from posthouse.load.bench.bare_insert import bare_inserts_per_s
 from posthouse.load.bench.crowd import DEVICE, Crowd
@@ -31,6 +32,10 @@ from posthouse.testing.servers import LocalServer
 
 WORKERS: Final = 2
 GROUP_SIZE: Final = 5
+READ_INTERVAL_S: Final = 1.0
+"""How often each user marks what came as read."""
+SAMPLE: Final = 4
+"""Of so many entries one counts for the latency of deliveries."""
 STILL_S: Final = 10.0
 POLL_S: Final = 0.1
 
@@ -54,6 +59,8 @@ class Talkers:
         self._chance = random.Random(0)
         self._histories: dict[str, History] = {}
         self._convs: dict[str, list[str]] = {}
+        self._unread: dict[str, dict[str, int]] = {}
+        self._tasks = Tasks(self._clock)
         self._acked = self._settled = 0
         self._acks = Latencies()
         self._deliveries = Latencies()
@@ -62,6 +69,7 @@ class Talkers:
 
     async def close(self) -> None:
         """End all clients."""
+        await self._tasks.close()
         await self._crowd.close()
 
     async def enter(self, address: str, folder: str, convs: dict[str, list[str]]) -> None:
@@ -72,6 +80,8 @@ class Talkers:
         await self._crowd.connect(
             address, folder, convs, prepare=self._listen, device=DEVICE, from_joining=True
         )
+
+        self._tasks.spawn("reading", self._read())
 
     async def saturate(self, seconds: float, window: int) -> Counts:
         """Keep `window` sends of each user in flight for so long; counts what is acknowledged meanwhile."""
@@ -118,14 +128,26 @@ class Talkers:
 
     def _listen(self, user: str, client: Client) -> None:
         readers = {conv: self._histories[conv].reader(user, user) for conv in self._convs[user]}
-        client.on(EntryReceived)(partial(self._take, client, readers))
+        unread = self._unread[user] = {}
+        client.on(EntryReceived)(partial(self._take, unread, readers))
 
-    def _take(self, client: Client, readers: dict[str, Reader], event: EntryReceived) -> None:
+    def _take(self, unread: dict[str, int], readers: dict[str, Reader], event: EntryReceived) -> None:
         entry = event.entry
         readers[entry.conv].see(entry)
         if entry.kind == MESSAGE and not event.own:
-            self._deliveries.add(self._clock.monotonic() - stamp_of(entry.body))
-            client.mark_read(entry.conv, entry.seq)
+            unread[entry.conv] = entry.seq
+            if entry.seq % SAMPLE == 0:
+                self._deliveries.add(self._clock.monotonic() - stamp_of(entry.body))
+
+    async def _read(self) -> None:
+        """Users look at what came once a second, one after the other."""
+        while True:
+            for user, unread in self._unread.items():
+                client = self._crowd.clients[user]
+                for conv, seq in unread.items():
+                    client.mark_read(conv, seq)
+                unread.clear()
+                await self._clock.sleep(READ_INTERVAL_S / len(self._unread))
 
     def _talk(self, user: str) -> None:
         now = self._clock.monotonic()
