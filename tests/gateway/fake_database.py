@@ -54,8 +54,8 @@ class FakeDatabase:
         """Answer it again, and what was asked meanwhile."""
         self._gates.pop(question).set()
 
-    def message(self, conv: str, sender: str = "", text: str = "hi") -> EntryNote:
-        return self._commit(conv, MESSAGE, {"text": text}, sender)
+    def message(self, conv: str, sender: str = "", mentions: tuple[str, ...] = ()) -> EntryNote:
+        return self._commit(conv, MESSAGE, {"text": "hi"}, sender, mentions=mentions)
 
     def join(self, conv: str, *users: str) -> EntryNote:
         """Users become members; their account logs do not know yet."""
@@ -149,15 +149,24 @@ class FakeDatabase:
         return answer
 
     def _commit(
-        self, conv: str, kind: str, body: object, sender: str = "", left: tuple[str, ...] = ()
+        self,
+        conv: str,
+        kind: str,
+        body: object,
+        sender: str = "",
+        left: tuple[str, ...] = (),
+        mentions: tuple[str, ...] = (),
     ) -> EntryNote:
-        entry = self._entry(conv, kind, msgspec.Raw(msgspec.json.encode(body)), sender)
+        entry = self._entry(conv, kind, msgspec.Raw(msgspec.json.encode(body)), sender, mentions)
         return EntryNote(APP, conv, entry.seq, encode(Push(entry=entry)), "", left)
 
-    def _entry(self, conv: str, kind: str, body: msgspec.Raw, sender: str) -> Entry:
+    def _entry(
+        self, conv: str, kind: str, body: msgspec.Raw, sender: str, mentions: tuple[str, ...] = ()
+    ) -> Entry:
         log = self.logs[conv]
+        seq = len(log) + 1
         entry = Entry(
-            conv=conv, seq=len(log) + 1, kind=kind, at_ms=1, ordinal=len(log) + 1, body=body, sender=sender
+            conv=conv, seq=seq, kind=kind, at_ms=1, ordinal=seq, body=body, sender=sender, mentions=mentions
         )
         log.append(entry)
         return entry

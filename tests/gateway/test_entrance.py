@@ -56,6 +56,20 @@ async def test_a_resume_names_every_log_with_more_and_no_other() -> None:
         assert welcome["changed"] == {"b": 2, "c": 1}
 
 
+async def test_a_resume_that_missed_more_than_a_frame_can_name_starts_afresh() -> None:
+    """P-10.6: without `reset`, for the positions were right; the list comes in pages."""
+    async with hall(limits=GatewayLimits(page_bytes_max=2_000)) as it:
+        for number in range(100):
+            it.database.found(f"conversation-{number}", "ann")
+        welcome = (await it.enter("ann", resume=it.resume("ann", account_ann=100))).welcome
+        assert (welcome.get("resumed", False), welcome.get("reset", 0), welcome.get("changed", {})) == (
+            False,
+            0,
+            {},
+        )
+        assert welcome["account_head"] == 100
+
+
 async def test_a_position_beyond_its_log_resets() -> None:
     """P-10.5: the log has moved back."""
     async with hall() as it:

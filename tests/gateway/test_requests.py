@@ -1,5 +1,7 @@
 """Requests: each is answered once by its number, and no session's flood takes more than one reader's place."""
 
+import json
+
 import pytest
 
 from posthouse.gateway.limits import GatewayLimits
@@ -134,6 +136,27 @@ async def test_a_page_of_large_items_is_cut_to_what_fits() -> None:
         (page,) = ann.heard("conversations")
         assert 5 < len(page["items"]) <= 20
         assert page["next_page"]
+
+
+async def test_entries_with_much_around_their_bodies_are_cut_to_what_fits() -> None:
+    """Fifty mentions weigh more than a body: a page of such must not make its reader a slow one."""
+    limits = GatewayLimits(page_bytes_max=20_000)
+    async with hall(limits=limits) as it:
+        it.database.found("c", "ann")
+        for _ in range(40):
+            it.database.message("c", mentions=tuple(f"{'u' * 100}{number}" for number in range(50)))
+        ann = await it.enter("ann")
+        seen: list[int] = []
+        complete = False
+        while not complete:
+            ann.frames.clear()
+            ann.say(t="fetch", ref=1, conv="c", after=seen[-1] if seen else 0)
+            await settled()
+            (page,) = ann.heard("entries")
+            assert len(json.dumps(page)) < 22_000
+            seen += [entry["seq"] for entry in page["entries"]]
+            complete = page["complete"]
+        assert seen == list(range(1, 42))
 
 
 async def test_an_account_log_s_id_may_be_longer_than_a_user_s() -> None:

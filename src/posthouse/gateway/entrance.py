@@ -172,7 +172,10 @@ class Entrance:
         positions = resume.positions if resume is not None and reset == 0 else None
         if positions is not None and any(seq > heads.get(conv, seq) for conv, seq in positions.items()):
             positions, reset = None, Code.EPOCH_CHANGED
-        self._welcome(session, positions, heads, reset)
+        changed = None if positions is None else _changed(positions, heads)
+        if changed is not None and _size(changed) > self._door.limits.page_bytes_max:
+            changed = None  # too much for one frame: a fresh start pages through it
+        self._welcome(session, heads, changed, reset)
 
     async def _register(self, session: Session) -> dict[str, int]:
         """The heads of all the logs that the session has come to follow, read after their routes stood."""
@@ -185,16 +188,14 @@ class Entrance:
         return heads
 
     def _welcome(
-        self, session: Session, positions: dict[str, int] | None, heads: dict[str, int], reset: int
+        self, session: Session, heads: dict[str, int], changed: dict[str, int] | None, reset: int
     ) -> None:
+        """`changed` None: the session starts afresh."""
         door = self._door
         if not door.admit(session):
             return
         self.entered += 1
-        self.resumed += positions is not None
-        changed = (
-            {} if positions is None else {c: seq for c, seq in heads.items() if seq > positions.get(c, 0)}
-        )
+        self.resumed += changed is not None
         limits = door.limits
         session.phase = Phase.LIVE
         session.send(
@@ -214,9 +215,9 @@ class Entrance:
                     in_flight_max=limits.in_flight_max,
                     repeat_window_s=REPEAT_WINDOW_MS // 1000,
                 ),
-                resumed=positions is not None,
+                resumed=changed is not None,
                 reset=reset,
-                changed=changed,
+                changed=changed or {},
             )
         )
 
@@ -237,3 +238,13 @@ class Entrance:
 
     def _now_s(self) -> int:
         return self._door.clock.now_ms() // 1000
+
+
+def _changed(positions: dict[str, int], heads: dict[str, int]) -> dict[str, int]:
+    """The logs in which there is anything above the position, with their heads."""
+    return {log: head for log, head in heads.items() if head > positions.get(log, 0)}
+
+
+def _size(changed: dict[str, int]) -> int:
+    """About how many bytes it takes in a frame."""
+    return sum(map(len, changed)) + 20 * len(changed)

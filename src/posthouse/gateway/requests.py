@@ -26,7 +26,7 @@ from posthouse.protocol.frames import (
     List,
     SetCursors,
 )
-from posthouse.storage.base import Log, Refused, StorageError
+from posthouse.storage.base import Log, Page, Refused, StorageError
 
 PAGE_MARK_CHARS_MAX = 400
 FAULT_RETURN_MS = 1_000
@@ -104,17 +104,27 @@ class Requests:
         if isinstance(page, Refused):
             session.refuse(page.code, page.reason, ref=frame.ref)
             return
-        answer = Entries(
-            ref=frame.ref,
-            conv=frame.conv,
-            entries=page.entries,
-            head=page.head,
-            first_seq=page.first_seq,
-            complete=page.complete,
-        )
-        self._send_page(session, frame.ref, answer)
+        self._send_page(session, frame.ref, self._encoded(frame, page))
+
+    def _encoded(self, frame: Fetch, page: Page) -> bytes:
+        """The answer to a fetch. It is cut to what fits, for more than bodies takes room: then it is not complete."""
+        entries = page.entries
+        while True:
+            answer = Entries(
+                ref=frame.ref,
+                conv=frame.conv,
+                entries=entries,
+                head=page.head,
+                first_seq=page.first_seq,
+                complete=page.complete and len(entries) == len(page.entries),
+            )
+            message = encode(answer)
+            if len(message) <= self._limits.page_bytes_max or len(entries) <= 1:
+                return message
+            entries = entries[: len(entries) // 2]
 
     async def _list(self, session: Session, frame: List) -> None:
+        """Large last entries make a large page: then the client gets a smaller one, and the mark of the next."""
         limit = frame.limit
         while True:
             try:
@@ -122,23 +132,19 @@ class Requests:
             except ValueError as error:
                 session.refuse(Code.INVALID_REQUEST, str(error), ref=frame.ref)
                 return
-            answer = Conversations(ref=frame.ref, items=found.items, next_page=found.next_page)
-            if limit == 1 or self._fits(answer):
-                self._send_page(session, frame.ref, answer)
+            message = encode(Conversations(ref=frame.ref, items=found.items, next_page=found.next_page))
+            if len(message) <= self._limits.page_bytes_max or limit == 1:
+                self._send_page(session, frame.ref, message)
                 return
             limit = max(1, min(limit, len(found.items)) // 2)
 
-    def _fits(self, answer: Conversations) -> bool:
-        """Large last entries make a large page: then the client gets a smaller one, and the mark of the next."""
-        return len(encode(answer)) <= self._limits.page_bytes_max
-
-    def _send_page(self, session: Session, ref: int, answer: Entries | Conversations) -> None:
+    def _send_page(self, session: Session, ref: int, message: bytes) -> None:
         """Answer, unless so much is still unread that the page would count the client as a slow reader."""
         if session.socket.buffered_bytes > self._limits.page_bytes_max:
             retry_ms = self._limits.retry_after_ms(Code.BUSY)
             session.refuse(Code.BUSY, "read the earlier answers first", ref=ref, retry_after_ms=retry_ms)
         else:
-            session.send(answer)
+            session.write(message)
 
     def _set_cursors(self, session: Session, frame: SetCursors) -> None:
         def answer(refused: Refused | None) -> None:

@@ -127,8 +127,12 @@ class Session:
 
     def send(self, frame: Frame) -> None:
         """Write one frame, unless the session has ended."""
+        self.write(encode(frame))
+
+    def write(self, message: bytes) -> None:
+        """Write one frame that is encoded already, unless the session has ended."""
         if not self.gone:
-            self.socket.send(encode_frame(encode(frame)))
+            self.socket.send(encode_frame(message))
 
     def end(self, code: Code, reason: str, reconnect_in_ms: int = 0) -> None:
         """Say why, and close."""
