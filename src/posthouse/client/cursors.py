@@ -28,7 +28,10 @@ class Cursors:
 
     def deliver(self, conv: str, seq: int, now: float) -> None:
         """This device has received up to `seq`."""
-        if conv in self._pending or len(self._pending) < PENDING_MAX:
+        pending = self._pending.get(conv)
+        if pending is not None and seq > pending.delivered:  # the way of nearly every entry
+            self._pending[conv] = Cursor(conv, pending.read, seq)
+        elif pending is not None or len(self._pending) < PENDING_MAX:
             self._move(Cursor(conv, delivered=seq), now)
 
     def open(self, now: float) -> None:

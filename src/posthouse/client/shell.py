@@ -238,8 +238,10 @@ class Shell:
         core = self.core
         assert core is not None
         core.received(message)
-        if core.dirty:
+        if core.orders:
             self.flush()
+        elif core.dirty:
+            self.flush_soon()  # after all that came in the same read: what follows from it goes out in one write
 
     def lost(self, socket: Transport, code: int, reason: str) -> None:
         """The socket is gone."""
