@@ -34,7 +34,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $(STAMP)
 
 lock: setup ## write requirements.lock anew from pyproject.toml
-	@$(UV) pip compile --quiet --universal --python-version 3.11 --group dev --generate-hashes --no-annotate \
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --group dev --extra playground --generate-hashes --no-annotate \
 	  --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
 
 up: setup ## run the service on the embedded engines (ARGS="--port 8080")

@@ -153,7 +153,7 @@ async def test_a_new_conversation_is_followed_before_its_news_is_told() -> None:
         await until(lambda: ann.entries())
         it.tell(it.database.message("c"))
         assert ann.entries() == [("~ann", 1), ("c", 3)]
-        assert await it.routes.gateways([key("c")]) == [frozenset({"n"})]
+        assert await it.routes.gateways([key("c")], ["n"]) == [frozenset({"n"})]
 
 
 async def test_many_joinings_in_one_message_are_each_followed_and_told_once_in_order() -> None:
@@ -347,10 +347,10 @@ async def test_rooms_and_routes_are_given_up_when_nobody_is_left() -> None:
         ann, ben = await it.enter("ann"), await it.enter("ben")
         ann.vanish()
         await it.gateway.audience.flush()
-        assert await it.routes.gateways([key("c"), key("~ann")]) == [frozenset({"n"}), frozenset()]
+        assert await it.routes.gateways([key("c"), key("~ann")], ["n"]) == [frozenset({"n"}), frozenset()]
         ben.vanish()
         await it.gateway.audience.flush()
-        assert await it.routes.gateways([key("c")]) == [frozenset()]
+        assert await it.routes.gateways([key("c")], ["n"]) == [frozenset()]
         assert len(it.gateway.audience.rooms) == 0
 
 
@@ -361,7 +361,7 @@ async def test_somebody_who_comes_as_the_last_one_goes_is_not_forgotten() -> Non
         first.vanish()
         second = await it.enter("ann", "tablet")
         await it.gateway.audience.flush()
-        assert await it.routes.gateways([key("c")]) == [frozenset({"n"})]
+        assert await it.routes.gateways([key("c")], ["n"]) == [frozenset({"n"})]
         it.tell(it.database.message("c"))
         assert second.entries() == [("c", 2)]
 

@@ -224,7 +224,7 @@ async def test_a_connection_that_breaks_meanwhile_leaves_nothing_behind(question
         await it.gateway.audience.flush()
         assert ann.frames == []
         assert tidy(it)
-        assert await it.routes.gateways([(APP, "c"), (APP, "~ann")]) == [frozenset(), frozenset()]
+        assert await it.routes.gateways([(APP, "c"), (APP, "~ann")], ["n"]) == [frozenset(), frozenset()]
 
 
 @pytest.mark.parametrize("question", QUESTIONS)

@@ -48,7 +48,7 @@ class Bench:
         self.registrar = Registrar("n", self.routes, lambda key: key in self.wanted)
 
     async def stands(self, key: LogKey) -> bool:
-        return await self.routes.gateways([key]) == [frozenset({"n"})]
+        return await self.routes.gateways([key], ["n"]) == [frozenset({"n"})]
 
     def leave(self, key: LogKey) -> None:
         self.wanted.discard(key)

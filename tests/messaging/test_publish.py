@@ -17,14 +17,14 @@ GATEWAYS = ("n1", "n2", "n3")
 class ForgetfulRoutes(MemoryRoutes):
     """Routes whose cache was wiped: they know of no log whether anybody follows it."""
 
-    async def gateways(self, keys: Sequence[LogKey]) -> list[frozenset[str] | None]:
+    async def gateways(self, keys: Sequence[LogKey], among: Sequence[str]) -> list[frozenset[str] | None]:
         return [None for _ in keys]
 
 
 class BrokenBus(MemoryBus):
     """A bus that is down."""
 
-    async def publish(self, gateway: str, message: bytes) -> None:
+    async def publish(self, gateway: str, message: bytes) -> bool:
         raise BusUnavailable("down")
 
 

@@ -177,10 +177,10 @@ class FlakyBus(MemoryBus):
 
     down = False
 
-    async def publish(self, gateway: str, message: bytes) -> None:
+    async def publish(self, gateway: str, message: bytes) -> bool:
         if self.down:
             raise BusUnavailable("down")
-        await super().publish(gateway, message)
+        return await super().publish(gateway, message)
 
 
 class RepairBench:

@@ -27,7 +27,7 @@ class Publisher:
 
     async def entries(self, notes: Sequence[EntryNote | CursorsNote]) -> None:
         """Send each note to the gateways that follow its log, all notes of one gateway in one message."""
-        wanted = await self._routes.gateways([(note.app, note.conv) for note in notes])
+        wanted = await self._routes.gateways([(note.app, note.conv) for note in notes], self._gateways)
         outgoing: dict[str, list[Note]] = {}
         for note, gateways in zip(notes, wanted, strict=True):
             for gateway in self._gateways if gateways is None else gateways:
@@ -47,7 +47,7 @@ class Publisher:
     async def _heads(self, app: str, heads: dict[str, int]) -> None:
         keys: list[LogKey] = [(app, conv) for conv in heads]
         concerned: dict[str, dict[str, int]] = {}
-        for (_, conv), gateways in zip(keys, await self._routes.gateways(keys), strict=True):
+        for (_, conv), gateways in zip(keys, await self._routes.gateways(keys, self._gateways), strict=True):
             for gateway in self._gateways if gateways is None else gateways:
                 concerned.setdefault(gateway, {})[conv] = heads[conv]
         for gateway, own in concerned.items():

@@ -9,12 +9,19 @@ class MemoryBus:
     def __init__(self) -> None:
         self._gateways: dict[str, Callable[[bytes], None]] = {}
 
-    async def publish(self, gateway: str, message: bytes) -> None:
+    async def publish(self, gateway: str, message: bytes) -> bool:
         deliver = self._gateways.get(gateway)
-        if deliver is not None:
-            deliver(message)
+        if deliver is None:
+            return False
+        deliver(message)
+        return True
 
-    async def subscribe(self, gateway: str, deliver: Callable[[bytes], None]) -> None:
+    async def subscribe(
+        self,
+        gateway: str,
+        deliver: Callable[[bytes], None],
+        standing: Callable[[bool], None] = lambda _: None,
+    ) -> None:
         self._gateways[gateway] = deliver
 
     async def unsubscribe(self, gateway: str) -> None:
