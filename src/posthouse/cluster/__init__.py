@@ -1,0 +1,1 @@
+"""What the nodes know of each other, and which of them does what."""
