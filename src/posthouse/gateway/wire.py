@@ -67,8 +67,13 @@ class Frame:
             self._deflated = self._deflate()
         return self._deflated
 
+    @property
+    def message(self) -> bytes:
+        """The message without its header."""
+        return self.plain[self._header_bytes :]
+
     def _deflate(self) -> bytes:
-        message = self.plain[self._header_bytes :]
+        message = self.message
         payload = deflate(message) if len(message) >= DEFLATE_BYTES_MIN else message
         if len(payload) >= len(message):
             return self.plain
