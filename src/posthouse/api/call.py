@@ -43,13 +43,17 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request. `key` is its Idempotency-Key, or empty; `host` its Host, unchecked."""
+    """One request. `key` is its Idempotency-Key, or empty; `host` its Host, unchecked.
+
+    `is_operator`: whoever calls has shown an operator's key, whatever the route asks for.
+    """
 
     context: Context
     caller: Caller
     key: str = ""
     host: str = ""
     secure: bool = False
+    is_operator: bool = False
 
     @property
     def reader(self) -> Reader:

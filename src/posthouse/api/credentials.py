@@ -1,4 +1,5 @@
-"""Reads who is calling from a request's head: a user by their access token, or an app's back end by its API key."""
+"""Reads who is calling from a request's head: a user by their access token, an app's back end by its API key, or an
+operator of the cluster by theirs."""
 
 from collections.abc import Mapping
 from enum import Flag, auto
@@ -6,9 +7,12 @@ from typing import NamedTuple
 
 from posthouse.api.errors import ApiError
 from posthouse.auth.keys import ApiKeys
+from posthouse.auth.operators import OperatorKeys
 from posthouse.auth.tokens import TokenError, TokenVerifier
 from posthouse.protocol.codes import Code
 
+OPERATOR_HEADER = "X-Operator-Key"
+NO_OPERATORS = OperatorKeys(())
 DEVICE_WITHOUT_NAME = "rest"
 """The device of a user whose token names none."""
 
@@ -18,6 +22,7 @@ class Access(Flag):
 
     USER = auto()
     BACK_END = auto()
+    OPERATOR = auto()
     EITHER = USER | BACK_END
     ANYONE = 0
 
@@ -38,9 +43,16 @@ class Caller(NamedTuple):
 class Credentials:
     """Tells callers by their credentials."""
 
-    def __init__(self, verifier: TokenVerifier, api_keys: ApiKeys) -> None:
+    def __init__(
+        self, verifier: TokenVerifier, api_keys: ApiKeys, operators: OperatorKeys = NO_OPERATORS
+    ) -> None:
         self._verifier = verifier
         self._api_keys = api_keys
+        self._operators = operators
+
+    def is_operator(self, headers: Mapping[str, str]) -> bool:
+        """True when an operator's key is shown."""
+        return self._operators.opens(headers.get(OPERATOR_HEADER, ""))
 
     def caller(self, headers: Mapping[str, str], now_s: float) -> Caller:
         """Whose request it is; raises `ApiError` with status 401."""

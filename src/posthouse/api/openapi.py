@@ -17,11 +17,13 @@ _SECURITY: Mapping[Access, list[Json]] = {
     Access.USER: [{"accessToken": []}],
     Access.BACK_END: [{"apiKey": []}],
     Access.EITHER: [{"accessToken": []}, {"apiKey": []}],
+    Access.OPERATOR: [{"operatorKey": []}],
     Access.ANYONE: [],
 }
 _DESCRIPTION = """\
 What back ends manage and what clients ask outside their connection. A user shows an access token, an app's back end
-an API key; neither reaches another app. Ids in paths are percent-encoded. Errors are always a `Problem`; the range of
+an API key; neither reaches another app. Operators of the cluster show a key of their own.
+Ids in paths are percent-encoded. Errors are always a `Problem`; the range of
 its `code` says what to do next (docs/codes.md)."""
 _IDEMPOTENCY_KEY: Json = {
     "name": "Idempotency-Key",
@@ -47,6 +49,7 @@ def document(routes: Iterable[Route], version: str) -> Json:
             "securitySchemes": {
                 "accessToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
                 "apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+                "operatorKey": {"type": "apiKey", "in": "header", "name": "X-Operator-Key"},
             },
         },
     }

@@ -16,7 +16,7 @@ from aiohttp import web
 import posthouse
 from posthouse.api import conversations, entries, members, node, users
 from posthouse.api.call import Call, Context
-from posthouse.api.credentials import Access, Caller, Credentials
+from posthouse.api.credentials import OPERATOR_HEADER, Access, Caller, Credentials
 from posthouse.api.errors import ApiError
 from posthouse.api.limits import RequestLimits
 from posthouse.api.openapi import document
@@ -78,20 +78,26 @@ class _Site:
     async def run(self, route: Route, request: web.Request) -> web.Response:
         """One route: who calls, how fast, what for. Raises `ApiError`."""
         _check_encoding(request.raw_path)
-        caller = Caller("") if route.access is Access.ANYONE else self._caller(route, request)
+        operator = self._credentials.is_operator(request.headers)
+        caller = self._caller(route, request, operator)
         call = Call(
             self._context,
             caller,
             _idempotency_key(request),
             request.headers.get("Host", ""),
             _is_secure(request),
+            operator,
         )
         query = {name: request.query.getall(name) for name in request.query}
         body = await self._body(request) if "body" in route.parts else b""
         answer = await route.run(call, request.match_info, query, body)
         return web.Response(body=answer, content_type="application/json", headers=_HEADERS)
 
-    def _caller(self, route: Route, request: web.Request) -> Caller:
+    def _caller(self, route: Route, request: web.Request, operator: bool) -> Caller:
+        if route.access is Access.OPERATOR and not operator:
+            raise ApiError(Code.UNAUTHORIZED, f"give an operator's key ({OPERATOR_HEADER}: pho_…)")
+        if route.access in (Access.ANYONE, Access.OPERATOR):
+            return Caller("")
         clock = self._context.clock
         caller = self._credentials.caller(request.headers, clock.now_ms() / 1000)
         if not caller.is_back_end and self._context.service.is_blocked(caller.app, caller.user):

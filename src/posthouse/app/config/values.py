@@ -25,6 +25,8 @@ URL = Meta(extra={"masked": "url"})
 
 Count = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 Rate = Annotated[float, Meta(gt=0, le=1e9)]
+Seconds = Annotated[float, Meta(ge=0, le=1e9)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 Hash = Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{64}\Z")]
 
 
@@ -50,6 +52,12 @@ class Listen(Room, frozen=True, kw_only=True):
         form(r"^(https?://[^/\s]+/?)?\Z", "http:// or https:// and a host"),
         says("""The URL under which clients outside reach this node, such as https://chat.example.com. It is what
             /v1/endpoints tells them. Empty: the address they asked at."""),
+    ] = ""
+    front_url: Annotated[
+        str,
+        form(r"^(https?://[^/\s]+/?)?\Z", "http:// or https:// and a host"),
+        says("""The URL of a load balancer in front of all nodes, such as https://chat.example.com. Clients are told
+            it as the last resort, for when none of the nodes' own URLs can be reached."""),
     ] = ""
     allowed_origins: Annotated[
         tuple[str, ...],
@@ -238,6 +246,124 @@ class Node(Room, frozen=True, kw_only=True):
         form(r"^[A-Za-z0-9_.-]{0,64}\Z", "at most 64 letters, digits, dots, dashes and underscores"),
         says("Appears in logs, metrics and welcome frames. Empty: made of the host's name and the port."),
     ] = ""
+    zone: Annotated[
+        str,
+        form(r"^[A-Za-z0-9_.-]{0,64}\Z", "at most 64 letters, digits, dots, dashes and underscores"),
+        says("Where the machine stands, such as a rack or an availability zone. Shown to operators."),
+    ] = ""
+    weight: Annotated[
+        float,
+        Meta(ge=0, le=100),
+        says(
+            """Its size among the nodes: one of weight 2 gets twice the sessions. 0: no new ones, as if draining."""
+        ),
+    ] = 1.0
+
+
+class Operator(Room, frozen=True, kw_only=True):
+    """Who may operate the cluster: /v1/cluster and the commands that use it."""
+
+    key_hashes: Annotated[
+        tuple[Hash, ...],
+        says("""SHA-256, in hexadecimal, of operators' keys, which begin with pho_: printf %s KEY | sha256sum. One
+            key needs no mention here: it follows from auth.resume_secret, and commands beside the data folder
+            find it by themselves."""),
+    ] = ()
+
+
+class Balance(Room, frozen=True, kw_only=True):
+    """Where new sessions go: what /v1/endpoints and drains tell clients. All policies are in docs/balancing.md."""
+
+    policy: Annotated[
+        Literal[
+            "static-weights",
+            "round-robin",
+            "weighted-round-robin",
+            "least-connections",
+            "weighted-least-connections",
+            "two-choices",
+            "dynamic-weights",
+            "prequal",
+        ],
+        says("""two-choices is nearly as even as the least loaded of all, and best where many nodes decide on reports
+            that are a second old. dynamic-weights suits machines of different sizes that nobody has weighed."""),
+    ] = "two-choices"
+    by: Annotated[
+        Literal["connections", "in-flight", "utilisation"],
+        says("What counts as load for the policies that look at it."),
+    ] = "connections"
+    slow_start_s: Annotated[
+        Seconds,
+        says("A node that has just joined gets 10 % of its weight, and all of it after so long. 0: at once."),
+    ] = 30.0
+    stale_after_s: Annotated[
+        Seconds,
+        says("The load of a node that has not reported for so long counts as the average of the others."),
+    ] = 5.0
+    ejection: Annotated[
+        bool,
+        says("""Leave out a node whose answers are errors far more often than the others', for 30 s and longer each
+            time. Never below five nodes."""),
+    ] = True
+    ejected_share_max: Annotated[
+        Share, says("At most this share of the nodes is left out for errors at the same time.")
+    ] = 0.1
+    panic_below: Annotated[
+        Share,
+        says("""When less than this share of the nodes is healthy, health is ignored: the few would fall over too,
+            or the probes are wrong."""),
+    ] = 0.5
+
+
+class Drain(Room, frozen=True, kw_only=True):
+    """Taking a node out of service without a failed send. A node alone just stops: its clients have nowhere to go."""
+
+    window_s: Annotated[
+        Seconds,
+        says("""On SIGTERM and Ctrl-C: over so long the sessions are sent to other nodes, evenly. 0: all at once, and
+            they come back spread over two seconds. The orchestrator must wait longer before it kills."""),
+    ] = 10.0
+    gather_s: Annotated[
+        Seconds,
+        says("""Before the first session is sent away, so that nodes drained together know of each other and do not
+            feed each other."""),
+    ] = 1.5
+
+
+class Rebalance(Room, frozen=True, kw_only=True):
+    """Evening out sessions after a node has joined: each node sends away some of its own, slowly."""
+
+    automatic: Annotated[bool, says("false: only when `posthouse rebalance` asks for it.")] = True
+    above: Annotated[
+        float,
+        Meta(gt=1, le=10),
+        says("A node begins when its sessions exceed its fair share so many times, and by two at least."),
+    ] = 1.08
+    until: Annotated[
+        float,
+        Meta(ge=1, le=10),
+        says("It ends at so many times its fair share: going all the way would move sessions for nothing."),
+    ] = 1.04
+    share_per_s: Annotated[
+        float,
+        Meta(gt=0, le=1),
+        says("""The share of its sessions that a node sends away in a second at most. Each costs one reconnect and
+            resume."""),
+    ] = 0.005
+    again_after_s: Annotated[
+        Seconds, says("A session that was moved is not moved again before it is so old.")
+    ] = 600.0
+
+
+class Agent(Room, frozen=True, kw_only=True):
+    """What HAProxy's agent-check is told, on a TCP port of its own: the node's weight now, or that it drains."""
+
+    port: Annotated[
+        int, Meta(ge=0, le=65535), says("0: no agent. `posthouse haproxy config` writes it into the file.")
+    ] = 0
+    host: Annotated[
+        str, says("The address to listen on. Empty: that of [listen]. It answers anybody; keep it inside.")
+    ] = ""
 
 
 class Key(Room, frozen=True, kw_only=True):
@@ -287,6 +413,11 @@ class Config(Room, frozen=True, kw_only=True):
     api: Api = Api()
     log: Log = Log()
     node: Node = Node()
+    operator: Operator = Operator()
+    balance: Balance = Balance()
+    drain: Drain = Drain()
+    rebalance: Rebalance = Rebalance()
+    agent: Agent = Agent()
     apps: Annotated[
         dict[str, App],
         says("Without any, an app named `default` is made, with keys generated into the data folder."),
