@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from posthouse.kit.clock import SystemClock
-from posthouse.storage.base import StorageFull, StorageUnavailable
+from posthouse.storage.base import Refused, StorageFull, StorageUnavailable
 from posthouse.storage.engines.postgres import schema, session
 from posthouse.storage.engines.postgres.connection import Connection
 from posthouse.storage.engines.postgres.database import PostgresDatabase, PostgresLimits
@@ -181,8 +181,71 @@ async def test_migrations_are_applied_in_order_and_only_once(
         await database.close()
     connection = await asyncpg.connect(empty_dsn)
     assert await connection.fetchval("SELECT count(*) FROM second") == 1
-    assert await connection.fetchval("SELECT schema_version FROM meta") == len(later)
+    assert await connection.fetchval("SELECT migrated FROM meta") == len(later)
     await connection.close()
+
+
+async def test_a_release_works_on_beside_the_next_one(
+    empty_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later release expands the schema: the one of before starts on it and works, and its nodes keep running."""
+    first = schema.migrations()
+    before = PostgresDatabase(empty_dsn, SystemClock())
+    await before.open()
+    expand = f"-- Works with: {len(first)}\nALTER TABLE log ADD COLUMN colour text NOT NULL DEFAULT 'red'"
+    monkeypatch.setattr(schema, "migrations", lambda: [*first, expand])
+    newer = PostgresDatabase(empty_dsn, SystemClock())
+    await newer.open()
+    monkeypatch.setattr(schema, "migrations", lambda: first)
+    restarted = PostgresDatabase(empty_dsn, SystemClock())
+    await restarted.open()
+    talk = Talk(newer)
+    await talk.start("g", "ann")
+    for number, node in enumerate((before, newer, restarted)):
+        assert [
+            each.code for each in await node.append([talk.send("g", "ann")]) if isinstance(each, Refused)
+        ] == []
+        assert await node.heads(talk.app, ["g"]) == {"g": 2 + number}
+    await asyncio.gather(*(node.close() for node in (before, newer, restarted)))
+
+
+async def test_a_release_does_not_start_once_a_later_one_has_contracted_the_schema(
+    empty_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it make new connections, should it still run."""
+    first = schema.migrations()
+    before = PostgresDatabase(empty_dsn, SystemClock())
+    await before.open()
+    contract = f"-- Works with: {len(first) + 1}\nALTER TABLE log DROP COLUMN home_region"
+    monkeypatch.setattr(schema, "migrations", lambda: [*first, contract])
+    newer = PostgresDatabase(empty_dsn, SystemClock())
+    await newer.open()
+    monkeypatch.setattr(schema, "migrations", lambda: first)
+    assert "was set up by a newer Posthouse" in await why_not(empty_dsn)
+    assert "was set up by a newer Posthouse" in (await before.probe()).reason
+    await asyncio.gather(before.close(), newer.close())
+
+
+def test_every_migration_says_whose_code_works_with_it() -> None:
+    """From the second one on; and none asks for more than itself, or for less than the one before."""
+    said = [schema.works_with(text) for text in schema.migrations()]
+    assert all(text.startswith("-- Works with: ") for text in schema.migrations()[1:])
+    assert said == sorted(said)
+    assert all(version <= number for number, version in enumerate(said, 1))
+
+
+async def test_a_node_that_froze_while_it_migrated_keeps_nobody_from_starting(
+    empty_dsn: str, watcher: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its turn is a lock of its transaction, which the server ends."""
+    settings = {**session.WRITER_SETTINGS, "idle_in_transaction_session_timeout": "300ms"}
+    frozen = await session.connect(empty_dsn, settings)
+    await frozen.connection.execute(f"BEGIN; {schema._TAKE_TURN}")
+    database = PostgresDatabase(empty_dsn, SystemClock())
+    await database.open()
+    assert database.epoch
+    await database.close()
+    frozen.drop()
 
 
 async def test_a_migration_that_fails_leaves_nothing_behind(

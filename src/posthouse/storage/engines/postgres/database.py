@@ -35,8 +35,9 @@ from posthouse.storage.engines.postgres import cursors, directory, feed, lists, 
 from posthouse.storage.engines.postgres.appending import append
 from posthouse.storage.engines.postgres.connection import Connection
 from posthouse.storage.engines.postgres.errors import Collided, Lost, Unstorable, mapping
+from posthouse.storage.engines.postgres.facts import load_facts
 from posthouse.storage.engines.postgres.probing import Backend, live_backends, write_probe
-from posthouse.storage.engines.postgres.schema import load_facts, migrate
+from posthouse.storage.engines.postgres.schema import migrate
 from posthouse.storage.engines.postgres.session import (
     READER_SETTINGS,
     WRITER_SETTINGS,
@@ -47,6 +48,7 @@ from posthouse.storage.engines.postgres.session import (
 )
 from posthouse.storage.engines.postgres.sessions import Sessions
 from posthouse.storage.engines.postgres.writer import Work, Writer
+from posthouse.storage.visible import page_of, within
 
 T = TypeVar("T")
 
@@ -162,8 +164,13 @@ class PostgresDatabase:
         limit: int,
         bytes_max: int = 1 << 20,
     ) -> Page | Refused:
-        span = (after, before, limit, bytes_max)
-        return await self._read(lambda connection: reading.read(connection, app, conv, user, *span))
+        view = await self._read(lambda connection: reading.view(connection, app, conv, user))
+        if isinstance(view, Refused):
+            return view
+        asked, rising = within(view.spans, after, before), after is not None
+        wanted = (app, conv, asked, rising, limit, bytes_max)
+        entries = await self._read(lambda connection: reading.entries(connection, *wanted)) if asked else []
+        return page_of(view, asked, entries, rising)
 
     async def conversation(self, app: str, conv: str) -> Conversation | None:
         return await self._read(lambda connection: reading.conversation(connection, app, conv))
@@ -225,7 +232,8 @@ class PostgresDatabase:
         """A session on the primary of the moment, whose facts replace those of the one before."""
         session = await connect(self._dsn, settings, command_timeout_s)
         try:
-            self._epoch, self._shards = await load_facts(session.connection, self._where)
+            facts = await load_facts(session.connection, self._where)
+            self._epoch, self._shards = facts.epoch, facts.shards
         except BaseException:
             session.drop()
             raise

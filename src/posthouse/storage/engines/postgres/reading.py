@@ -10,10 +10,10 @@ import msgspec
 
 from posthouse.model.conversation import Conversation, History, Interval, Kind, Member, Role
 from posthouse.model.entry import Entry
-from posthouse.storage.base import Page, Refused
+from posthouse.storage.base import Refused
 from posthouse.storage.engines.postgres.connection import Connection
 from posthouse.storage.engines.postgres.keys import possible
-from posthouse.storage.visible import LogFacts, Span, View, page_of, view_of, within
+from posthouse.storage.visible import LogFacts, Span, View, view_of
 
 ENTRY_COLUMNS: Final = "conv, seq, kind, at_ms, ordinal, body, sender, device, client_id, reply_to, mentions"
 
@@ -69,27 +69,8 @@ def entry_of(row: Sequence[Any]) -> Entry:
     )
 
 
-async def read(
-    connection: Connection,
-    app: str,
-    conv: str,
-    user: str | None,
-    after: int | None,
-    before: int | None,
-    limit: int,
-    bytes_max: int,
-) -> Page | Refused:
-    """As `Log.read` says."""
-    rising = after is not None
-    view = await _view(connection, app, conv, user)
-    if isinstance(view, Refused):
-        return view
-    asked = within(view.spans, after, before)
-    entries = await _entries(connection, app, conv, asked, rising, limit, bytes_max)
-    return page_of(view, asked, entries, rising)
-
-
-async def _view(connection: Connection, app: str, conv: str, user: str | None) -> View | Refused:
+async def view(connection: Connection, app: str, conv: str, user: str | None) -> View | Refused:
+    """What `user` may see of a log now: asked of the primary only."""
     known = possible(conv) and possible(user or "")
     row = await connection.fetchrow(_VIEW, app, conv, user) if known else None
     if row is None:
@@ -99,7 +80,7 @@ async def _view(connection: Connection, app: str, conv: str, user: str | None) -
     return view_of(conv, LogFacts(Kind(kind), History(history), head, first_seq), user, intervals)
 
 
-async def _entries(
+async def entries(
     connection: Connection,
     app: str,
     conv: str,
