@@ -1,0 +1,71 @@
+"""The page of a proof says what was found, escapes what it is given, and loads nothing from elsewhere."""
+
+from xml.etree import ElementTree as ET
+
+import msgspec
+
+from posthouse.load.chaos.chart import timeline
+from posthouse.load.chaos.page import page
+from posthouse.load.chaos.recording import Mark, Moment, Recording, summary
+
+RUN = Recording(
+    scenario="kill-node",
+    title="A node is killed",
+    story="One of <three> nodes is killed.",
+    budget_s=2.0,
+    acked=1_000,
+    lost=0,
+    duplicated=0,
+    reordered=0,
+    pause_p50_s=0.4,
+    pause_p99_s=1.5,
+    pause_max_s=2.5,
+    timeline=tuple(Moment(float(at), 500, 15_000, 8.0, 40.0) for at in range(30)),
+    marks=(Mark(10.0, "node-1 & its processes killed"), Mark(20.0, "node-1 started", "repair")),
+)
+
+
+def test_a_run_passes_when_nothing_is_broken_and_the_99th_percentile_keeps_the_budget() -> None:
+    assert RUN.verdict == "pass"
+    for change in (
+        {"lost": 1},
+        {"duplicated": 1},
+        {"reordered": 1},
+        {"pause_p99_s": 2.1},
+        {"breaches": ("x",)},
+    ):
+        assert msgspec.structs.replace(RUN, **change).verdict == "fail", change
+
+
+def test_machines_read_the_counts_without_the_timeline() -> None:
+    told = summary(RUN)
+    wanted = {
+        "scenario", "acked", "lost", "duplicated", "reordered", "pause_p99_s", "pause_max_s", "budget_s", "verdict",
+    }  # fmt: skip
+    assert wanted <= told.keys()
+    assert "timeline" not in told
+
+
+def test_the_page_names_each_run_and_what_broke() -> None:
+    broken = msgspec.structs.replace(RUN, scenario="wipe-cache", lost=3, breaches=("G4: <b> lacks 7",))
+    text = page([RUN, broken], "2 cores")
+    assert "1 of 2 scenarios" in text
+    assert "3 were lost" in text
+    assert "G4: &lt;b&gt; lacks 7" in text
+    assert "<three>" not in text
+    assert "http" not in text
+
+
+def test_a_page_with_nothing_broken_says_so() -> None:
+    assert "None was lost" in page([RUN], "2 cores")
+
+
+def test_a_chart_is_well_formed_and_shows_every_mark() -> None:
+    drawn = ET.fromstring(timeline(RUN))
+    texts = [element.text for element in drawn.iter("text")]
+    assert {mark.what for mark in RUN.marks} <= set(texts)
+
+
+def test_a_run_without_deliveries_is_drawn_too() -> None:
+    silent = msgspec.structs.replace(RUN, timeline=(Moment(0.0, 0, 0),), marks=())
+    ET.fromstring(timeline(silent))
