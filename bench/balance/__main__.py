@@ -1,4 +1,4 @@
-"""Every policy in every scenario, medians over seeds: `python -m bench.balance [--json] [--seeds N] [--policy P]`."""
+"""Every policy in every scenario, and rebalancing, medians over seeds: `python -m bench.balance [--help]`."""
 
 import argparse
 import json
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from bench.balance import requests, sessions
+from bench.balance import moving, requests, sessions
 from bench.balance.requests import FAULT_AT_S, Kind
 from bench.balance.sessions import STEADY_AT_S, Gateway
 from posthouse.balance.guards import EjectionRule, Guards
@@ -39,6 +39,18 @@ SESSIONS = {
     "died": sessions.Scenario((*THREE, Gateway("d", until=STEADY_AT_S + 1)), STEADY_AT_S + 10),
 }
 
+EVEN = (1.0,) * 8
+MOVING = {
+    "one joins three": moving.Scenario((1000, 1000, 1000, 0), EVEN[:4]),
+    "of 300 clients": moving.Scenario((100, 100, 100, 0), EVEN[:4]),
+    "two join six": moving.Scenario((200,) * 6 + (0, 0), EVEN, joining=2),
+    "one joins one": moving.Scenario((300, 0), EVEN[:2]),
+    "a large one joins": moving.Scenario((300, 300, 300, 0), (1.0, 1.0, 1.0, 2.0)),
+    "sessions of 2 minutes": moving.Scenario((1000, 1000, 1000, 0), EVEN[:4], lifetime_s=120.0),
+    "nobody is moved": moving.Scenario((1000, 1000, 1000, 0), EVEN[:4], rule=None),
+}
+MOVING_S = 121
+
 Row = dict[str, str | float]
 
 
@@ -67,6 +79,43 @@ def session_row(scenario: str, policy: str, by: str, seeds: int) -> Row:
         "spread": round(median(each.spread for each in outcomes), 2),
         "peak_per_s": median(each.peak_per_s for each in outcomes),
     }
+
+
+def moving_row(scenario: str, seeds: int) -> Row:
+    """Medians over seeds: the spread after 60 and 120 s, when it is within 1.1, and what it cost."""
+    outcomes = [moving.Simulation(MOVING[scenario], seed).run(MOVING_S) for seed in range(seeds)]
+    settled = [moving.settled_s(each.spread, 1.1) for each in outcomes]
+    return {
+        "simulation": "moving",
+        "scenario": scenario,
+        "spread_60_s": round(median(each.spread[60] for each in outcomes), 2),
+        "spread_120_s": round(median(each.spread[120] for each in outcomes), 2),
+        "settled_s": median(settled),
+        "moved_percent": round(100 * median(each.moved for each in outcomes), 1),
+        "moves_of_one_max": max(each.moves_of_one_max for each in outcomes),
+        "arrivals_per_s_max": median(each.arrivals_per_s_max for each in outcomes),
+    }
+
+
+def moving_table(found: Sequence[Row]) -> str:
+    """The rows as Markdown, a scenario a line."""
+    heads = ["scenario", "after 60 s", "after 120 s", "within 1.1", "moved", "moves of one", "arrivals/s"]
+    lines = [heads, ["---", *("---:" for _ in heads[1:])]]
+    for row in found:
+        settled = f"{row['settled_s']:.0f} s" if row["settled_s"] < MOVING_S else "never"  # type: ignore[operator]
+        lines.append(
+            [
+                str(row["scenario"]),
+                f"{row['spread_60_s']:.2f}",
+                f"{row['spread_120_s']:.2f}",
+                settled,
+                f"{row['moved_percent']:.0f} %",
+                f"{row['moves_of_one_max']:.0f}",
+                f"{row['arrivals_per_s_max']:.0f}",
+            ]
+        )
+    title = "Rebalancing: the fullest node over the mean after nodes have joined, and how many sessions were moved"
+    return "\n".join([title, "", *(f"| {' | '.join(line)} |" for line in lines)])
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -126,10 +175,13 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
     parser.add_argument("--seeds", type=int, default=5, help="runs of each cell; the median counts")
     parser.add_argument("--policy", action="append", choices=NAMES, help="only this one; may be repeated")
+    parser.add_argument("--moving", action="store_true", help="only rebalancing")
     chosen = parser.parse_args()
     policies = chosen.policy or NAMES
-    found = rows(policies, chosen.seeds)
-    text = json.dumps(found, indent=1) if chosen.json else tables(found)
+    found = [] if chosen.moving else rows(policies, chosen.seeds)
+    moved = [moving_row(scenario, chosen.seeds) for scenario in MOVING]
+    parts = [*([tables(found)] if found else []), moving_table(moved)]
+    text = json.dumps(found + moved, indent=1) if chosen.json else "\n\n".join(parts)
     sys.stdout.write(text + "\n")
 
 

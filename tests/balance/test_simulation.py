@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from bench.balance import requests, sessions
-from bench.balance.__main__ import REQUESTS, SESSIONS, Row, percentile, tables
+from bench.balance import moving, requests, sessions
+from bench.balance.__main__ import MOVING, REQUESTS, SESSIONS, Row, percentile, tables
 from posthouse.balance.named import NAMES
 from tests.tidy.source import ROOT
 
@@ -72,3 +72,16 @@ def test_every_policy_and_scenario_has_its_place_in_the_tables_and_in_the_docume
     for name in NAMES:
         assert documented.count(f"| {name} |") == len(heads), name
         assert f"**`{name}`**" in documented
+
+
+@pytest.mark.parametrize("name", list(MOVING))
+def test_a_node_that_joins_gets_its_share_in_time_and_nobody_is_moved_twice(name: str) -> None:
+    scenario = MOVING[name]
+    outcome = moving.Simulation(scenario, 1).run(121)
+    needed = 1 - sum(scenario.weights[: -scenario.joining]) / sum(scenario.weights)
+    if scenario.rule is not None:
+        assert max(outcome.spread[120:]) <= 1.1
+        assert outcome.moved <= needed
+        assert outcome.moves_of_one_max == 1
+    else:
+        assert outcome.spread[120] > 1.2

@@ -125,15 +125,15 @@ def snapshot_of(reports: Iterable[LoadReport], now: float, stale_after_s: float 
     return Snapshot(now, tuple(targets))
 
 
-def assign(snapshot: Snapshot, target_id: str) -> Snapshot:
-    """One more connection and request on the target, so that what was decided since the last report counts too."""
-    targets = (_with_one_more(each) if each.id == target_id else each for each in snapshot.targets)
+def assign(snapshot: Snapshot, target_id: str, count: int = 1) -> Snapshot:
+    """So many more connections and requests on the target: what was decided since the last report counts too."""
+    targets = (_with_more(each, count) if each.id == target_id else each for each in snapshot.targets)
     return replace(snapshot, targets=tuple(targets))
 
 
-def _with_one_more(target: Target) -> Target:
+def _with_more(target: Target, count: int) -> Target:
     load = target.load
-    more = replace(load, connections=load.connections + 1, in_flight=load.in_flight + 1)
+    more = replace(load, connections=load.connections + count, in_flight=load.in_flight + count)
     return replace(target, load=more)
 
 

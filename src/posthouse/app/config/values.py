@@ -349,7 +349,7 @@ class Rebalance(Room, frozen=True, kw_only=True):
         Meta(gt=0, le=1),
         says("""The share of its sessions that a node sends away in a second at most. Each costs one reconnect and
             resume."""),
-    ] = 0.005
+    ] = 0.0075
     again_after_s: Annotated[
         Seconds, says("A session that was moved is not moved again before it is so old.")
     ] = 600.0
