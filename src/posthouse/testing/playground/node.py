@@ -1,0 +1,56 @@
+"""A Posthouse node of the playground: `posthouse up` with a configuration that it shares with the others."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import tomli_w
+
+from posthouse.kit.clock import Clock
+from posthouse.testing.playground.part import Part, Port, written
+
+
+class NodeServer(Part):
+    """`settings` gives the whole configuration as tables, asked anew at each start."""
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        port: Port,
+        clock: Clock,
+        *,
+        settings: Callable[["NodeServer"], Mapping[str, Any]],
+        http: aiohttp.ClientSession,
+    ) -> None:
+        super().__init__(name, "node", folder, port, clock)
+        self._settings = settings
+        self._http = http
+
+    @property
+    def url(self) -> str:
+        """Where clients reach it."""
+        return f"http://{self.port}"
+
+    def command(self) -> Sequence[str | Path]:
+        return sys.executable, "-m", "posthouse", "up", "--config", self.folder / "posthouse.toml"
+
+    def prepare(self) -> None:
+        written(self.folder / "posthouse.toml", tomli_w.dumps(self._settings(self)))
+
+    async def ready(self) -> bool:
+        return (await self.readiness())[0]
+
+    async def describe(self) -> tuple[str, bool, str]:
+        healthy, detail = await self.readiness()
+        return "", healthy, "" if healthy else detail
+
+    async def readiness(self) -> tuple[bool, str]:
+        """What it says of itself."""
+        try:
+            async with self._http.get(f"http://127.0.0.1:{self.port.listen}/readyz") as answer:
+                return answer.status == 200, (await answer.text())[:200]
+        except (aiohttp.ClientError, TimeoutError):
+            return False, "does not answer"
