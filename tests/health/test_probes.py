@@ -3,14 +3,15 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from typing import cast
 
 import pytest
 
-from posthouse.health.probes import Probes
+from posthouse.health.probes import Probes, neighbours
+from posthouse.health.readiness import Part
+from posthouse.health.report import HealthReport, Peer
 from posthouse.kit.clock import ManualClock
 from posthouse.kit.tasks import Tasks
-from posthouse.storage.base import Condition, Database
+from posthouse.storage.base import Condition
 
 
 class Patient:
@@ -32,7 +33,7 @@ class Ward:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.patient = Patient()
-        self.probes = Probes(cast("Database", self.patient), self.clock)
+        self.probes = Probes({"main": self.patient}, self.clock, "n1")
         self.tasks = Tasks(self.clock)
 
 
@@ -57,7 +58,9 @@ async def test_a_database_that_fills_up_is_noticed_within_two_seconds_and_so_is_
     assert ward.probes.readiness().ready
     ward.patient.condition = Condition(True, False, "disk full")
     await ward.clock.advance(2)
-    assert ward.probes.readiness() == (False, "the database takes no writes; reads are served: disk full")
+    assert ward.probes.readiness()[:2] == (
+        False, "the database takes no writes; reads are served: disk full",
+    )  # fmt: skip
     ward.patient.condition = Condition(True, True)
     await ward.clock.advance(2)
     assert ward.probes.readiness().ready
@@ -69,9 +72,9 @@ async def test_a_database_that_hangs_makes_the_node_unready(ward: Ward) -> None:
     await ward.clock.advance(5)
     assert ward.probes.readiness().ready
     await ward.clock.advance(10)
-    assert "has not answered" in ward.probes.readiness().reason
+    assert "does not answer: nothing was heard of it for" in ward.probes.readiness().reason
     ward.patient.answering.set()
-    await ward.clock.advance(1)
+    await ward.clock.advance(2)
     assert ward.probes.readiness().ready
 
 
@@ -89,4 +92,90 @@ async def test_each_change_is_a_line_in_the_log_and_nothing_else(
 
 async def test_a_node_that_drains_is_not_ready(ward: Ward) -> None:
     ward.probes.draining = True
-    assert ward.probes.readiness() == (False, "the node is draining")
+    assert ward.probes.readiness()[:2] == (False, "the node is draining")
+
+
+# Peers --------------------------------------------------------------------------------------------------------------
+
+
+class Neighbourhood:
+    """Peers that answer their probes or do not."""
+
+    def __init__(self, ward: Ward, *names: str) -> None:
+        self.asked: list[str] = []
+        self.silent: set[str] = set()
+        ward.probes.peers = lambda: [Peer(name, f"http://{name}", HealthReport()) for name in names]
+        ward.probes.reach = self.reach
+
+    async def reach(self, url: str) -> Condition:
+        self.asked.append(url)
+        return Condition(url not in self.silent, True, "connection refused")
+
+
+async def test_a_node_probes_the_next_ones_in_the_circle_and_tells_what_it_thinks_of_them(ward: Ward) -> None:
+    peers = Neighbourhood(ward, "n0", "n1", "n2", "n3", "n4", "n5")
+    peers.silent = {"http://n3"}
+    await ward.clock.advance(5)
+    assert set(peers.asked) == {"http://n2", "http://n3", "http://n4"}
+    assert ward.probes.report().peers == {"n2": "live", "n3": "dead", "n4": "live"}
+    assert ward.probes.peer_verdict("n3").reason == "it failed 2 times in a row: connection refused"
+
+
+def test_every_node_is_probed_by_as_many_as_it_probes() -> None:
+    names = [f"n{number}" for number in range(7)]
+    peers = [Peer(name, "", HealthReport()) for name in names]
+    probed = [peer.node for name in names for peer in neighbours(name, peers)]
+    assert {probed.count(name) for name in names} == {3}
+
+
+async def test_who_is_no_longer_a_neighbour_is_forgotten(ward: Ward) -> None:
+    Neighbourhood(ward, "n2")
+    await ward.clock.advance(3)
+    ward.probes.peers = list
+    await ward.clock.advance(3)
+    assert ward.probes.report().peers == {}
+
+
+async def test_a_database_that_this_node_alone_cannot_reach_is_told_apart(ward: Ward) -> None:
+    ward.probes.peers = lambda: [Peer("n2", "", HealthReport(databases={"main": "failed"}))]
+    ward.patient.condition = Condition(False, False, "gone")
+    await ward.clock.advance(3)
+    assert ward.probes.readiness().degraded
+    ward.probes.peers = lambda: [Peer("n2", "", HealthReport(databases={"main": "ok"}))]
+    assert not ward.probes.readiness().ready
+
+
+async def test_a_node_whose_loop_lags_distrusts_itself_and_says_so(ward: Ward) -> None:
+    ward.probes.lag_ms = lambda: 1_500.0
+    await ward.clock.advance(5)
+    assert ward.probes.report().distrust > 0
+    assert ward.probes.report().lagging
+    assert ward.probes.readiness()[:2] == (False, "the event loop has been 1500 ms late for 5 s")
+    ward.probes.lag_ms = lambda: 0.0
+    await ward.clock.advance(2)
+    assert ward.probes.readiness().ready
+
+
+async def test_what_parts_say_of_themselves_counts(ward: Ward) -> None:
+    ward.probes.more.append(lambda: [Part("canary", "failed", "nothing is delivered")])
+    assert ward.probes.readiness()[:2] == (False, "nothing is delivered")
+    assert ward.probes.report().canary == "failed"
+
+
+async def test_a_cache_that_is_gone_degrades(ward: Ward) -> None:
+    answers = [Condition(True, True), *[Condition(False, False, "refused")] * 100]
+
+    async def ask() -> Condition:
+        return answers.pop(0)
+
+    probes = Probes({"main": ward.patient}, ward.clock, "n1")
+    probes.watch("cache", ask)
+    tasks = Tasks(ward.clock)
+    await probes.probe()
+    tasks.supervise("probes", probes.run)
+    await ward.clock.advance(3)
+    await tasks.close()
+    assert probes.readiness()[:3] == (
+        True, "ready, but degraded: the cache does not answer: refused", True,
+    )  # fmt: skip
+    assert probes.report().cache == "failed"

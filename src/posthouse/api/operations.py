@@ -14,11 +14,24 @@ class Health(msgspec.Struct, frozen=True):
     status: str = "ok"
 
 
+class ReadyPart(msgspec.Struct, frozen=True):
+    """One thing that the node needs: "ok", "slow", "read-only" or "failed", and a sentence."""
+
+    name: str
+    state: str
+    reason: str
+
+
 class Ready(msgspec.Struct, frozen=True):
-    """Whether to send clients here; `reason` is one sentence. Do not restart for this."""
+    """Whether to send clients here; `reason` is one sentence. Do not restart for this.
+
+    `degraded`: the node is ready, and something is wrong that taking it out would not mend. `parts`: what was found.
+    """
 
     ready: bool
     reason: str
+    degraded: bool = False
+    parts: tuple[ReadyPart, ...] = ()
 
 
 def add_operations(app: web.Application, service: Service) -> None:
@@ -28,8 +41,10 @@ def add_operations(app: web.Application, service: Service) -> None:
         return _json(Health())
 
     async def readyz(request: web.Request) -> web.Response:
-        ready, reason = service.ready()
-        return _json(Ready(ready, reason), status=200 if ready else 503)
+        found = service.ready()
+        parts = tuple(ReadyPart(*part) for part in found.parts)
+        answer = Ready(found.ready, found.reason, found.degraded, parts)
+        return _json(answer, status=200 if found.ready else 503)
 
     async def metrics(request: web.Request) -> web.Response:
         return web.Response(body=service.metrics_text(), headers={"Content-Type": METRICS_TYPE})

@@ -68,7 +68,7 @@ class Node:
         self._receipts = Receipts(self.database, self._publisher, clock)
         self._roster = Roster(self.database, self.commit.append, clock)
         self._repair = Repair(self.database, self._publisher, clock)
-        self._probes = Probes(self.database, clock)
+        self._probes = Probes({"main": self.database}, clock, name)
         self.commit.on_membership = self._roster.wake
         self.commit.on_message = self._receipts.sent
         self.gateway = Gateway(

@@ -1,36 +1,110 @@
-"""Readiness as a decision with a reason. Pure.
+"""Readiness as a decision with its reasons. Pure.
 
-A node that serves reads but cannot commit is not ready: it stays up, answers reads, and says why.
+It is relative. A fault that every node has is the service's: taking nodes out would only make it worse, so they stay
+ready and say what is degraded. A fault that this node has alone is its own: it gets no traffic until that is over. One
+database of several takes no node out. A node that serves reads but cannot commit stays up and says why.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from posthouse.storage.base import Condition
+from posthouse.health.detector import State
+from posthouse.health.report import FAILED, OK, SLOW, Peer, is_failure
 
-SILENCE_S_MAX = 10.0
-"""A database that has not answered for so long is taken for lost, whatever it said before."""
+PROBERS_MIN = 2
+"""So many nodes must agree that they cannot reach a third one; one alone may be the one that is cut off."""
+
+
+class Part(NamedTuple):
+    """One thing that the node needs, by its full name (`database main`, `cache`, `canary`, `loop`, `peers`).
+
+    `reason` is a sentence about it, without a full stop.
+    """
+
+    name: str
+    state: str
+    reason: str
+
+    @property
+    def kind(self) -> str:
+        """The first word of its name."""
+        return self.name.partition(" ")[0]
+
+    @property
+    def failed(self) -> bool:
+        """It does not do its work."""
+        return is_failure(self.state)
 
 
 class Readiness(NamedTuple):
-    """Whether this node should get traffic, and one sentence of why."""
+    """Whether this node should get traffic, and one sentence of why. `degraded`: ready, but something is wrong."""
 
     ready: bool
     reason: str
+    degraded: bool = False
+    parts: tuple[Part, ...] = ()
 
 
 STARTING = Readiness(False, "the node is starting")
 
 
-def judge(condition: Condition | None, *, silent_s: float, draining: bool) -> Readiness:
-    """The verdict on a node whose database was found in `condition` `silent_s` ago (None: never yet)."""
+def judge(
+    node: str, parts: Sequence[Part], peers: Sequence[Peer] = (), *, draining: bool = False
+) -> Readiness:
+    """The verdict on `node`, which finds its parts like this, beside peers that say how they find theirs.
+
+    `parts` empty: nothing has been probed yet.
+    """
+    known = tuple(parts)
     if draining:
-        return Readiness(False, "the node is draining")
-    if condition is None:
+        return Readiness(False, "the node is draining", parts=known)
+    if not known:
         return STARTING
-    if silent_s > SILENCE_S_MAX:
-        return Readiness(False, f"the database has not answered for {silent_s:.0f} s")
-    if not condition.readable:
-        return Readiness(False, f"the database does not answer: {condition.reason}")
-    if not condition.writable:
-        return Readiness(False, f"the database takes no writes; reads are served: {condition.reason}")
-    return Readiness(True, "the database answers and commits")
+    fresh = [peer for peer in peers if peer.fresh and not peer.draining and peer.node != node]
+    known += _reached(node, fresh)
+    for part in known:
+        if part.failed and _blocks(part, known, fresh):
+            return Readiness(False, part.reason + _unlike(part, fresh), parts=known)
+    worse = [part.reason for part in known if part.failed] + [p.reason for p in known if p.state == SLOW]
+    if worse:
+        return Readiness(True, f"ready, but degraded: {'; '.join(worse)}", degraded=True, parts=known)
+    return Readiness(True, _all_is_well(known), parts=known)
+
+
+def _blocks(part: Part, parts: Sequence[Part], fresh: Sequence[Peer]) -> bool:
+    """Whether a failed part takes the node out."""
+    others = [state for peer in fresh if (state := peer.report.state(part.name))]
+    shared = bool(others) and all(map(is_failure, others))
+    databases = [each for each in parts if each.kind == "database"]
+    match part.kind:
+        case "database":
+            return (bool(others) and not shared) or (not others and all(each.failed for each in databases))
+        case "canary":  # a database that fails takes its canary along
+            return not shared and not any(each.failed for each in databases)
+        case "loop":
+            return not shared
+        case "peers":
+            return True
+    return False  # cache, bus and replicas have a slower path around them
+
+
+def _unlike(part: Part, fresh: Sequence[Peer]) -> str:
+    """Who fares better."""
+    able = [p.node for p in fresh if (state := p.report.state(part.name)) and not is_failure(state)]
+    return f", unlike on {', '.join(able[:3])}{' and others' if len(able) > 3 else ''}" if able else ""
+
+
+def _reached(node: str, fresh: Sequence[Peer]) -> tuple[Part, ...]:
+    """What the others' probes of this node say, if any of them probes it."""
+    said = {peer.node: peer.report.peers[node] for peer in fresh if node in peer.report.peers}
+    if not said:
+        return ()
+    dead = [each for each, state in said.items() if state == State.DEAD]
+    if len(dead) >= PROBERS_MIN and len(dead) == len(said):
+        return (Part("peers", FAILED, f"{' and '.join(dead)} cannot reach this node"),)
+    return (Part("peers", OK, "other nodes reach this one"),)
+
+
+def _all_is_well(parts: Sequence[Part]) -> str:
+    several = sum(part.kind == "database" for part in parts) > 1
+    return "the databases answer and commit" if several else "the database answers and commits"

@@ -1,0 +1,82 @@
+"""The monitor on this very process: it sees work, lag and descriptors, and costs next to nothing."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+
+import pytest
+import uvloop
+
+from posthouse.health import monitor as monitor_module
+from posthouse.health.cgroup import Cgroup, Places
+from posthouse.health.monitor import Monitor
+from posthouse.kit.clock import SystemClock
+from posthouse.kit.tasks import Tasks
+
+UNLIMITED = Cgroup(Places((), ()))
+COST_MS_PER_S_MAX = 1.0
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture
+async def monitor(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Monitor]:
+    """One whose seconds are a fifth of one."""
+    monkeypatch.setattr(monitor_module, "SAMPLE_INTERVAL_S", 0.2)
+    monkeypatch.setattr(monitor_module, "LAG_INTERVAL_IDLE_S", 0.02)
+    clock = SystemClock()
+    tasks = Tasks(clock)
+    monitor = Monitor(clock, lambda: 12, cgroup=UNLIMITED)
+    tasks.supervise("monitor", monitor.run)
+    yield monitor
+    await tasks.close()
+
+
+async def until_sampled(monitor: Monitor) -> None:
+    before = monitor.vitals
+    while monitor.vitals is before:  # noqa: ASYNC110 - nobody is told of a sample
+        await asyncio.sleep(0.01)
+
+
+async def test_a_loop_that_is_held_up_is_seen_to_lag(monitor: Monitor) -> None:
+    await until_sampled(monitor)
+    await asyncio.sleep(0.05)
+    held_until = time.monotonic() + 0.3
+    while time.monotonic() < held_until:
+        pass
+    await until_sampled(monitor)
+    assert monitor.vitals.loop_lag_max_ms > 200
+    assert monitor.vitals.cpu > 0.3
+    assert monitor.vitals.loop_lag_ms <= monitor.vitals.loop_lag_max_ms
+
+
+async def test_descriptors_tasks_and_memory_are_counted(monitor: Monitor) -> None:
+    await until_sampled(monitor)
+    before = monitor.vitals
+    sockets = [socket.socket() for _ in range(20)]
+    await until_sampled(monitor)
+    after = monitor.vitals
+    for each in sockets:
+        each.close()
+    assert after.descriptors >= before.descriptors + 20
+    assert 0 < after.descriptors_share < 1
+    assert after.tasks == 12
+    assert after.resident_bytes > 1 << 20
+    assert 0 < after.memory <= 1
+
+
+def test_a_sample_is_cheap() -> None:
+    """The best of some tries, since other programs share the machine: one second's sample, and the limits' share."""
+    monitor = Monitor(SystemClock())
+    costs = []
+    for _ in range(20):
+        began = time.process_time()
+        for _ in range(monitor_module.SAMPLES_BETWEEN_LIMITS):
+            monitor.sample()
+        costs.append((time.process_time() - began) * 1000 / monitor_module.SAMPLES_BETWEEN_LIMITS)
+    assert min(costs) < COST_MS_PER_S_MAX / 2
