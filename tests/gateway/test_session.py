@@ -242,3 +242,61 @@ async def test_a_lane_keeps_no_long_strings() -> None:
         assert ann.session._lane is not None
         assert len(ann.session._lane) == 1
         it.database.release("append")
+
+
+# Departing --------------------------------------------------------------------------------------------------------
+
+
+async def test_who_departs_is_told_where_to_go_and_gets_its_acks_first() -> None:
+    """A drain fails no send: what the server has taken is answered, what comes after is the next session's."""
+    async with hall() as it:
+        ann = await it.enter("ann")
+        it.database.hold("append")
+        ann.send("c", "taken")
+        await settled()
+        ann.session.depart(Code.DRAINING, "the node is draining", "ws://n2/v1/ws")
+        ann.session.received(b'{"t":"send","conv":"c","client_id":"late","made_at":1,"body":{}}')
+        assert ann.ended == 0
+        it.database.release("append")
+        assert await acked(ann) == ["taken"]
+        assert ann.ended == Code.DRAINING
+        (goaway,) = ann.heard("goaway")
+        assert (goaway["code"], goaway["endpoint"]) == (Code.DRAINING, "ws://n2/v1/ws")
+        assert "reconnect_in_ms" not in goaway, "it waited for its turn already"
+        assert len(it.database.logs["c"]) == 1
+
+
+async def test_who_departs_with_nothing_in_flight_goes_at_once() -> None:
+    async with hall() as it:
+        ann = await it.enter("ann")
+        ann.session.depart(Code.DRAINING, "the node is draining", "")
+        assert ann.ended == Code.DRAINING
+        assert it.gateway.codes == {Code.DRAINING: 1}
+
+
+async def test_who_departs_and_is_ended_goes_without_waiting() -> None:
+    """Such as one that reads too slowly meanwhile: it has been told already."""
+    async with hall() as it:
+        ann = await it.enter("ann")
+        it.database.hold("append")
+        ann.send("c", "k")
+        await settled()
+        ann.session.depart(Code.DRAINING, "the node is draining", "")
+        ann.session.overflowed()
+        assert (ann.ended, len(ann.heard("goaway"))) == (Code.DRAINING, 1)
+        it.database.release("append")
+        await settled()
+        assert it.gateway.tasks.crashes == it.tasks.crashes == 0
+
+
+async def test_who_leaves_while_departing_is_forgotten() -> None:
+    async with hall() as it:
+        ann = await it.enter("ann")
+        it.database.hold("append")
+        ann.send("c", "k")
+        await settled()
+        ann.session.depart(Code.DRAINING, "the node is draining", "")
+        ann.vanish()
+        it.database.release("append")
+        await settled()
+        assert (ann.ended, len(it.gateway.sessions)) == (1006, 0)

@@ -63,8 +63,10 @@ class Session:
 
     __slots__ = (
         "_bucket",
+        "_farewell",
         "_lane",
         "app",
+        "came_from",
         "device",
         "expires_s",
         "gone",
@@ -86,11 +88,14 @@ class Session:
         self.phase = Phase.NEW
         self.gone = False
         self.app = self.user = self.device = self.id = ""
+        self.came_from = ""
+        """The node that the session resumes from, when it was another one."""
         self.heartbeat_s = 0
         self.expires_s = 0.0
         self.opened = self.last_seen = now
         self.in_flight = 0
         self.rooms: list[Room[Session]] = []
+        self._farewell: tuple[Code, str] | None = None
         self._lane: Lane | None = None
         self._bucket: TokenBucket | None = None
 
@@ -120,6 +125,7 @@ class Session:
 
     def closed(self, code: int) -> None:
         """The socket is closed, whoever did it."""
+        self._farewell = None
         self._leave()
         self.host.forget(self)
 
@@ -134,14 +140,32 @@ class Session:
         if not self.gone:
             self.socket.send(encode_frame(message))
 
-    def end(self, code: Code, reason: str, reconnect_in_ms: int = 0) -> None:
-        """Say why, and close."""
+    def end(self, code: Code, reason: str, reconnect_in_ms: int = 0, endpoint: str = "") -> None:
+        """Say why, and where to go if that matters, and close."""
+        if self.phase is not Phase.ENDED:
+            self.host.count(code)
+            self.send(Goaway(code=code, reason=reason, reconnect_in_ms=reconnect_in_ms, endpoint=endpoint))
+            self._leave()
+            self.socket.close(code, reason)
+        elif self._farewell is not None:
+            self._hang_up()
+
+    def depart(self, code: Code, reason: str, endpoint: str) -> None:
+        """Say where to go, take no more frames, and close once what is in flight has been answered: until then
+        entries and answers still go out. What the client sent meanwhile it repeats elsewhere."""
         if self.phase is Phase.ENDED:
             return
         self.host.count(code)
-        self.send(Goaway(code=code, reason=reason, reconnect_in_ms=reconnect_in_ms))
-        self._leave()
-        self.socket.close(code, reason)
+        self.send(Goaway(code=code, reason=reason, endpoint=endpoint))
+        self.phase = Phase.ENDED
+        self._farewell = code, reason
+        self.hang_up_if_answered()
+
+    def hang_up_if_answered(self) -> bool:
+        """Close a session that departs if nothing is in flight any more. True when it is closed."""
+        if self._farewell is not None and self.in_flight == 0:
+            self._hang_up()
+        return self.gone
 
     def refuse(self, code: Code, reason: str, *, ref: int = 0, retry_after_ms: int = 0) -> None:
         """Answer one request with a refusal."""
@@ -229,6 +253,8 @@ class Session:
     def _outcome(self, append: Append, outcome: Outcome) -> None:
         self.in_flight -= 1
         self._answer_send(append.conv, append.client_id, outcome)
+        if self._farewell is not None:
+            self.hang_up_if_answered()
 
     def _answer_send(self, conv: str, client_id: str, outcome: Outcome, retry_after_ms: int = 0) -> None:
         if isinstance(outcome, Refused):
@@ -247,6 +273,12 @@ class Session:
         else:
             seq, at_ms, ordinal = outcome[:3]
             self.send(Ack(conv=conv, client_id=client_id, seq=seq, at_ms=at_ms, ordinal=ordinal))
+
+    def _hang_up(self) -> None:
+        assert self._farewell is not None
+        (code, reason), self._farewell = self._farewell, None
+        self._leave()
+        self.socket.close(code, reason)
 
     def _leave(self) -> None:
         """Nothing more is delivered here; the rooms tidy their lists by themselves."""

@@ -33,6 +33,8 @@ class Code(IntEnum):
     """Nothing came from the client for twice its stated heartbeat interval."""
     OVERLOADED = 4004
     """The node has more connections, or more work, than it takes; try later or elsewhere."""
+    REBALANCED = 4005
+    """Sessions are being evened out among the nodes; go where `goaway` says."""
     INTERNAL = 4006
     """The node met an unexpected fault in this session; what was acknowledged is safe."""
     NODE_STOPPING = 4007
@@ -119,6 +121,7 @@ TEXTS: dict[int, str] = {
     4002: "The client did not read as fast as entries came; what it missed is in the log.",
     4003: "Nothing came from the client for twice its stated heartbeat interval.",
     4004: "The node has more connections, or more work, than it takes; try later or elsewhere.",
+    4005: "Sessions are being evened out among the nodes; go where `goaway` says.",
     4006: "The node met an unexpected fault in this session; what was acknowledged is safe.",
     4007: "The node stops.",
     4008: "The client sent more frames than a connection may; slow down.",
