@@ -11,7 +11,7 @@ from posthouse.cli.failure import EXIT_TEXTS, Exit, Failure
 from posthouse.cli.output import Output, json_option
 
 COMMANDS = (
-    "up", "chat", "send", "tail", "history", "conversations", "token", "replay", "bench", "config",
+    "up", "chat", "send", "tail", "history", "conversations", "token", "replay", "bench", "config", "cluster",
 )  # fmt: skip
 
 

@@ -98,7 +98,7 @@ def _greet(config: "Config", port: int, output: Output) -> None:
 
 
 def _first_screen(config: "Config", address: str) -> str:
-    folder, command = Path(config.data.folder), _own_name()
+    folder, command = Path(config.data.folder), own_name()
     where = "" if folder == Path(DEFAULT_FOLDER) else f" --data {folder}"
     engine = "SQLite" if config.database.url == "sqlite" else "keys only; entries are in PostgreSQL"
     title = click.style("Posthouse is ready", fg="green", bold=True)
@@ -112,7 +112,7 @@ def _first_screen(config: "Config", address: str) -> str:
     return "\n".join([title, "", *lines, "", click.style("Ctrl-C stops it.", dim=True)])
 
 
-def _own_name() -> str:
+def own_name() -> str:
     """How this program was called, so that what is shown can be copied."""
     called = Path(sys.argv[0])
     if called.name == "__main__.py":

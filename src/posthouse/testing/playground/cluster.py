@@ -92,6 +92,11 @@ class Cluster:
                 raise Refused(f"The playground was not up after {UP_TIMEOUT_S:g} s.")
             _pause()
 
+    def wait_end(self) -> None:
+        """Return when the playground that this process has begun is down."""
+        if self._keeper is not None:
+            self._keeper.wait()
+
     def down(self) -> None:
         """End everything and remove the folder. May be called twice."""
         with contextlib.suppress(NotRunning, ConnectionError):
