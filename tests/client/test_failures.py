@@ -119,22 +119,20 @@ async def test_a_refused_upgrade_is_tried_again(server: ScriptedServer) -> None:
 
 
 async def test_a_server_that_hangs_up_right_after_the_handshake_is_tried_again(
-    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+    server: ScriptedServer,
 ) -> None:
     """The loss may be noticed before the client has its socket: nothing will be heard of it afterwards."""
     clock, lost_early = ManualClock(), [True, True]
-    really_connect = transport.connect
 
     async def connect(url: str, receiver: Receiver, tls: ssl.SSLContext | None) -> Transport:
-        socket = await really_connect(url, receiver, tls)
+        socket = await transport.connect(url, receiver, tls)
         if lost_early:
             lost_early.pop()
             socket.abort()
         return socket
 
-    monkeypatch.setattr(transport, "connect", connect)
     server.slams = 1
-    async with Runtime(clock=clock) as runtime:
+    async with Runtime(clock=clock, connect=connect) as runtime:
         client = Client(server.url, token="ann:1", runtime=runtime)
         await client.start()
         await turn_until(clock, lambda: client.connected)

@@ -6,11 +6,13 @@ A client makes its own unless it is given one; give many clients the same one. B
 import asyncio
 import random
 import ssl
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
+from posthouse.client import transport
 from posthouse.client.alarms import Alarms
 from posthouse.client.endpoints import LIST_PATH, Address, Endpoint, EndpointList
 from posthouse.client.errors import RequestFailed
@@ -20,6 +22,8 @@ from posthouse.kit.clock import Clock, SystemClock
 from posthouse.kit.tasks import Tasks
 
 ADDRESSES_MAX = 100
+Connect = Callable[[str, transport.Receiver, ssl.SSLContext | None], Awaitable[transport.Transport]]
+"""Opens a WebSocket; raises `ConnectFailed`."""
 
 
 class Runtime:
@@ -31,13 +35,16 @@ class Runtime:
         clock: Clock | None = None,
         rng: random.Random | None = None,
         tls: ssl.SSLContext | None = None,
+        connect: Connect = transport.connect,
+        http: Http | None = None,
     ) -> None:
         self.clock = clock or SystemClock()
         self.rng = rng or system_random()
         self.tls = tls
         self.tasks = Tasks(self.clock)
         self.alarms = Alarms(self.clock, self.tasks)
-        self.http = Http(tls)
+        self.connect = connect
+        self.http = http or Http(tls)
         self._known: dict[str, tuple[float, tuple[Endpoint, ...]]] = {}
 
     async def __aenter__(self) -> Self:

@@ -9,7 +9,6 @@ from inspect import isawaitable
 from math import inf
 from typing import Any, NamedTuple
 
-from posthouse.client import transport
 from posthouse.client.connection import Ending, State
 from posthouse.client.core import Core
 from posthouse.client.endpoints import Address
@@ -301,7 +300,7 @@ class Shell:
         try:
             token = await self._try_token(core.fresh_token)
             url = await self._choose(core)
-            socket = await transport.connect(url, self, self.runtime.tls)
+            socket = await self.runtime.connect(url, self, self.runtime.tls)
             if socket.gone:
                 raise ConnectFailed(f"{url} hung up at once")
         except ConnectFailed as error:
