@@ -25,6 +25,8 @@ IMPURE = {"asyncio", "os", "random", "secrets", "select", "socket", "subprocess"
 
 # Vendor → the rooms or modules that may name it; everyone else sees it through a type of ours.
 VENDORS = {
+    "hiredis": {"valkey", "testing", "bench"},
+    "redis": {"testing", "bench"},
     "apsw": {"engines", "testing", "bench"},
     "asyncpg": {"engines", "testing", "bench"},
     "picows": {"gateway", "client", "testing", "bench"},

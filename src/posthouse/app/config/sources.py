@@ -16,6 +16,7 @@ from posthouse.app.config.fields import Field, element, expected, fields, rooms
 from posthouse.app.config.values import App, Config, Key, Room
 from posthouse.model.errors import InvalidId
 from posthouse.model.ids import check_id
+from posthouse.valkey.address import InvalidAddress, parse
 
 PREFIX = "POSTHOUSE_"
 
@@ -164,6 +165,18 @@ def _check_together(config: Config) -> None:
         raise ConfigError("auth.resume_secret must have at least 32 bytes, or be empty")
     if limits.outbox_bytes_max < limits.frame_bytes_max:
         raise ConfigError("limits.outbox_bytes_max must not be below limits.frame_bytes_max")
+    _check_servers(config)
+
+
+def _check_servers(config: Config) -> None:
+    for key, url in (("cache.url", config.cache.url), ("bus.url", config.bus.url)):
+        if "://" in url:
+            try:
+                parse(url)
+            except InvalidAddress as error:
+                raise ConfigError(f"{key}: {error}") from None
+    if config.bus.url and (config.bus.url == "memory") != (config.cache.url == "memory"):
+        raise ConfigError("cache.url and bus.url must both be memory, or both name servers")
 
 
 # Names ------------------------------------------------------------------------------------------------------------

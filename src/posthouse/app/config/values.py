@@ -238,6 +238,55 @@ class Log(Room, frozen=True, kw_only=True):
     ] = "info"
 
 
+class Cache(Room, frozen=True, kw_only=True):
+    """What nodes share for a while: which of them has recipients for what, who is alive, who does what must be done by
+    one. Losing all of it loses no message."""
+
+    url: Annotated[
+        str,
+        form(
+            r"^(memory|(redis|valkey)s?(\+(sentinel|cluster))?://\S+)\Z",
+            "memory, redis://host:6379/0, redis+sentinel://host:26379,host:26379/NAME or "
+            "redis+cluster://host:6379,host:6379",
+        ),
+        URL,
+        says(""""memory" suits a single node. Several nodes need one Redis (7.0 or newer) or Valkey that all of them
+            name: redis://user:password@host:6379/0 for one server; redis+sentinel://host:26379,host:26379/NAME for the
+            primary that Sentinels watch under that name; redis+cluster://host:6379,host:6379 for a Cluster. rediss://
+            is TLS, with ?ca=FILE&cert=FILE&key=FILE where needed, or &verify=no; Sentinels that ask for a password get
+            ?sentinel-user= and ?sentinel-password=. While it is away, messages still flow, more slowly. Do not let it
+            evict keys of its own choice (maxmemory-policy noeviction)."""),
+    ] = "memory"
+    prefix: Annotated[
+        str,
+        form(r"^[A-Za-z0-9_.-]{1,32}\Z", "1 to 32 letters, digits, dots, dashes and underscores"),
+        says("""Begins every key and channel. Clusters that share a Redis each need one of their own, or they hear each
+            other."""),
+    ] = "ph"
+    answer_timeout_ms: Annotated[
+        Count,
+        says("""A server that answers nothing for so long is taken for dead: until it is linked to again, nobody waits
+            for it. Too low: a busy server is given up for a moment again and again."""),
+    ] = 250
+
+
+class Bus(Room, frozen=True, kw_only=True):
+    """How nodes tell each other of new entries. Lossy by design: what is lost is read from the database a little
+    later."""
+
+    url: Annotated[
+        str,
+        form(
+            r"^((memory|(redis|valkey)s?(\+(sentinel|cluster))?://\S+)?)\Z",
+            "that of cache.url, or empty",
+        ),
+        URL,
+        says(
+            """As cache.url, for busy clusters that give the bus servers of its own. Empty: those of the cache."""
+        ),
+    ] = ""
+
+
 class Node(Room, frozen=True, kw_only=True):
     """This server process among the others."""
 
@@ -408,6 +457,8 @@ class Config(Room, frozen=True, kw_only=True):
     listen: Listen = Listen()
     data: Data = Data()
     database: Database = Database()
+    cache: Cache = Cache()
+    bus: Bus = Bus()
     limits: Limits = Limits()
     auth: Auth = Auth()
     api: Api = Api()
