@@ -210,10 +210,13 @@ class LocalPostgres:
 
     # Inside -------------------------------------------------------------------------------------------------------
 
-    def _initialise(self) -> None:
+    def _prepare_folder(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._hand_over(self.folder)
         self._binaries = self._reachable_binaries()
+
+    def _initialise(self) -> None:
+        self._prepare_folder()
         secret = self.folder / "password"
         secret.touch(0o600)
         secret.write_text(self.password)
@@ -286,7 +289,7 @@ class LocalPostgres:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return False
-        return len(lines) >= 8 and int(lines[0]) == pid and lines[7].strip() in ("ready", "standby")
+        return len(lines) >= 8 and int(lines[0]) == pid and lines[7].strip() == "ready"
 
     def _end(self, how: signal.Signals) -> None:
         server, self._server = self._server, None

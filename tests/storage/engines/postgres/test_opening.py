@@ -16,6 +16,7 @@ from posthouse.storage.base import Refused, StorageFull, StorageUnavailable
 from posthouse.storage.engines.postgres import schema, session
 from posthouse.storage.engines.postgres.connection import Connection
 from posthouse.storage.engines.postgres.database import PostgresDatabase, PostgresLimits
+from posthouse.storage.engines.postgres.hosts import Host
 from posthouse.testing.contracts.storage import Talk
 from posthouse.testing.postgres import LocalPostgres, fresh_database
 from tests.storage.engines.postgres.watching import OpenNode
@@ -108,8 +109,10 @@ async def test_a_standby() -> None:
         shutil.chown(signal_file, server.data.stat().st_uid, server.data.stat().st_gid)
         server.start()
         assert "is a standby, which takes no writes: name the primary" in await why_not(server.dsn())
-        several = server.dsn().replace("@", f"@127.0.0.1:{server.port},")
-        assert "is a primary" in await why_not(several)
+        several = server.dsn().replace("@", "@127.0.0.1:1,")
+        message = await why_not(several)
+        assert "no primary: 127.0.0.1:1/postgres is away" in message
+        assert f"127.0.0.1:{server.port}/postgres is a standby" in message
 
 
 async def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,7 +242,7 @@ async def test_a_node_that_froze_while_it_migrated_keeps_nobody_from_starting(
 ) -> None:
     """Its turn is a lock of its transaction, which the server ends."""
     settings = {**session.WRITER_SETTINGS, "idle_in_transaction_session_timeout": "300ms"}
-    frozen = await session.connect(empty_dsn, settings)
+    frozen = await session.connect(Host("frozen", empty_dsn), settings)
     await frozen.connection.execute(f"BEGIN; {schema._TAKE_TURN}")
     database = PostgresDatabase(empty_dsn, SystemClock())
     await database.open()

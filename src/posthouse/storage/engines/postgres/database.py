@@ -36,6 +36,7 @@ from posthouse.storage.engines.postgres.appending import append
 from posthouse.storage.engines.postgres.connection import Connection
 from posthouse.storage.engines.postgres.errors import Collided, Lost, Unstorable, mapping
 from posthouse.storage.engines.postgres.facts import load_facts
+from posthouse.storage.engines.postgres.hosts import Host, HostState, hosts_of, place_of
 from posthouse.storage.engines.postgres.probing import Backend, live_backends, write_probe
 from posthouse.storage.engines.postgres.schema import migrate
 from posthouse.storage.engines.postgres.session import (
@@ -44,9 +45,9 @@ from posthouse.storage.engines.postgres.session import (
     Session,
     Settings,
     connect,
-    place_of,
 )
 from posthouse.storage.engines.postgres.sessions import Sessions
+from posthouse.storage.engines.postgres.watch import Watch
 from posthouse.storage.engines.postgres.writer import Work, Writer
 from posthouse.storage.visible import page_of, within
 
@@ -68,20 +69,31 @@ class PostgresLimits:
 class PostgresDatabase:
     """One PostgreSQL database. `dsn` may name several hosts, of which the primary is found: `postgresql://a,b/db`."""
 
-    def __init__(self, dsn: str, clock: Clock, limits: PostgresLimits = PostgresLimits()) -> None:
-        self._dsn = dsn
+    def __init__(
+        self, dsn: str, clock: Clock, limits: PostgresLimits = PostgresLimits(), *, replicas: str = ""
+    ) -> None:
         self._where = place_of(dsn)
         self._limits = limits
-        self._epoch = ""
+        self._epoch = self._reign = ""
         self._shards = SHARDS
-        wait_s = limits.wait_timeout_s
-        reader = partial(self._connect, READER_SETTINGS, limits.read_timeout_s)
-        writer = partial(self._connect, WRITER_SETTINGS, None)
-        self._readers = Sessions(reader, self._where, sessions_max=limits.readers_max, wait_timeout_s=wait_s)
-        self._writers = Sessions(writer, self._where, sessions_max=limits.writers_max, wait_timeout_s=wait_s)
-        probers = Sessions(writer, self._where, sessions_max=1, wait_timeout_s=limits.probe_timeout_s)
+        self._witness = 0
+        self._watch = Watch(hosts_of(dsn), hosts_of(replicas) if replicas else (), clock)
+        self._watch.on_switch = self._switch
+        self._readers = self._pool(READER_SETTINGS, limits.read_timeout_s, limits.readers_max)
+        self._writers = self._pool(WRITER_SETTINGS, None, limits.writers_max)
+        self._prober_readers = self._pool(READER_SETTINGS, limits.probe_timeout_s, 1)
+        self._prober_writers = self._pool(WRITER_SETTINGS, None, 1)
         self._writer = Writer(self._writers, clock, self._where, limits.write_timeout_s)
-        self._prober = Writer(probers, clock, self._where, limits.probe_timeout_s)
+        self._prober = Writer(self._prober_writers, clock, self._where, limits.probe_timeout_s)
+
+    def _pool(self, settings: Settings, command_timeout_s: float | None, sessions_max: int) -> Sessions:
+        return Sessions(
+            partial(self._connect, settings, command_timeout_s),
+            self._where,
+            sessions_max=sessions_max,
+            wait_timeout_s=self._limits.wait_timeout_s,
+            on_trouble=self._watch.doubt,
+        )
 
     @property
     def epoch(self) -> str:
@@ -89,7 +101,8 @@ class PostgresDatabase:
 
     async def open(self) -> None:
         """Connect, migrate the schema, load the epoch. Raises `StorageUnavailable` saying what to do."""
-        session = await connect(self._dsn, WRITER_SETTINGS)
+        await self._watch.start()
+        session = await connect(self._watch.primary(), WRITER_SETTINGS)
         try:
             with mapping(self._where):
                 await migrate(session.connection, SHARDS, self._where)
@@ -103,32 +116,40 @@ class PostgresDatabase:
     async def close(self) -> None:
         await self._prober.close()
         await self._writer.close()
+        self._prober_readers.close()
         self._readers.close()
+        await self._watch.close()
 
     async def probe(self) -> Condition:
         """Find out by doing. Also the occasion to let go of commits whose server is no longer there."""
         try:
-            alive = await self._read(live_backends)
+            alive = await self._read(live_backends, self._prober_readers)
         except StorageError as error:
-            self._let_go(set())
+            if not isinstance(error.__cause__, TimeoutError):  # who does not answer may still be committing
+                self._let_go(set())
             return Condition(False, False, str(error))
         self._let_go(alive)
         try:
-            await self._prober.run(write_probe)
+            self._witness = max(self._witness, await self._prober.run(write_probe))
         except StorageError as error:
             return Condition(True, False, str(error))
         return Condition(True, True)
 
     def statistics(self) -> dict[str, int]:
         """Counts since the start: connections made, callers refused because all were busy, transactions done again,
-        and those of them whose outcome was in doubt."""
+        those of them whose outcome was in doubt, and how often a primary was found."""
         pools = (self._readers, self._writers)
         return {
             "connects": sum(pool.connects for pool in pools),
             "refused_busy": sum(pool.refused for pool in pools),
             "retried": self._writer.retried,
             "doubted": self._writer.doubted,
+            "primary_switches": self._watch.switches,
         }
+
+    def hosts(self) -> tuple[HostState, ...]:
+        """What is known of each server of the address; of a single one, nothing."""
+        return self._watch.states
 
     # Log ----------------------------------------------------------------------------------------------------------
 
@@ -230,23 +251,36 @@ class PostgresDatabase:
 
     async def _connect(self, settings: Settings, command_timeout_s: float | None) -> Session:
         """A session on the primary of the moment, whose facts replace those of the one before."""
-        session = await connect(self._dsn, settings, command_timeout_s)
+        host = self._watch.primary()
+        session = await connect(host, settings, command_timeout_s)
         try:
-            facts = await load_facts(session.connection, self._where)
-            self._epoch, self._shards = facts.epoch, facts.shards
+            if session.timeline < self._watch.timeline:
+                raise StorageUnavailable(f"{host.name} was the primary once, and has been replaced")
+            facts = await load_facts(session.connection, host.name, session.timeline, self._witness)
+            if host != self._watch.primary():
+                raise Lost(f"{host.name} is not the primary any more")
         except BaseException:
             session.drop()
             raise
+        self._epoch, self._shards, self._reign = facts.epoch, facts.shards, facts.reign
         return session
 
-    async def _read(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        try:
-            return await self._read_once(work)
-        except Lost:  # perhaps an idle connection to a server that has been restarted since
-            return await self._read_once(work)
+    def _switch(self, host: Host | None) -> None:
+        """Another primary, or another timeline: nothing that was connected before counts any more. None: all are away."""
+        for pool in (self._readers, self._writers, self._prober_readers, self._prober_writers):
+            if host is None:
+                pool.leave_idle()
+            else:
+                pool.leave(host, self._watch.timeline)
 
-    async def _read_once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        async with self._readers.use() as session:
+    async def _read(self, work: Callable[[Connection], Awaitable[T]], pool: Sessions | None = None) -> T:
+        try:
+            return await self._read_once(work, pool or self._readers)
+        except Lost:  # perhaps an idle connection to a server that has been restarted since
+            return await self._read_once(work, pool or self._readers)
+
+    async def _read_once(self, work: Callable[[Connection], Awaitable[T]], pool: Sessions) -> T:
+        async with pool.use() as session:
             return await work(session.connection)
 
     async def _write(self, work: Work[T]) -> T:

@@ -26,6 +26,10 @@ class InDoubt(StorageUnavailable):
     """COMMIT was asked for, and whether it is done, and on the standby as well, is not known."""
 
 
+class ReadOnly(StorageFull):
+    """The server takes no writes. It may have been demoted: a new connection may lead to one that does."""
+
+
 class Unstorable(StorageError):
     """The database does not take what one of the rows holds."""
 
@@ -42,7 +46,7 @@ def mapped(error: Exception, where: str) -> StorageError:
 
 
 _BY_SQLSTATE: dict[str, type[StorageError]] = {
-    "25006": StorageFull,  # read_only_sql_transaction: how managed services stop a full disk from growing
+    "25006": ReadOnly,  # read_only_sql_transaction: demoted; or how managed services stop a full disk from growing
     "53100": StorageFull,  # disk_full
     "58030": StorageCorrupt,  # io_error
     "XX001": StorageCorrupt,  # data_corrupted

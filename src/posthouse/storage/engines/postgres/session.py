@@ -7,7 +7,6 @@ import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
@@ -15,7 +14,8 @@ from asyncpg.connect_utils import SessionAttribute
 from posthouse.storage.base import StorageUnavailable
 from posthouse.storage.engines.postgres.connection import Connection
 from posthouse.storage.engines.postgres.errors import VENDOR, InDoubt, Lost, mapped
-from posthouse.storage.engines.postgres.probing import Backend
+from posthouse.storage.engines.postgres.hosts import Host
+from posthouse.storage.engines.postgres.probing import Backend, look
 
 T = TypeVar("T")
 
@@ -55,10 +55,11 @@ WRITER_SETTINGS: Final[Settings] = {
     "statement_timeout": "0",
     # Others hold a log's row for milliseconds, or else for as long as their own COMMIT waits for its standby.
     "lock_timeout": "5s",
-    # A node that froze between lock and COMMIT must not stop the other nodes from writing the same logs.
-    "idle_in_transaction_session_timeout": "10s",
+    # A node that froze between lock and COMMIT must not stop the other nodes from writing the same logs. What it was
+    # doing is undone; should it only have been slow, it does it again.
+    "idle_in_transaction_session_timeout": "3s",
 }
-
+WATCH_SETTINGS: Final[Settings] = {**COMMON_SETTINGS, "application_name": "posthouse-watch"}
 
 _CHECK: Final = """
 SELECT current_setting('server_version_num')::integer AS version, current_setting('server_version') AS name,
@@ -71,11 +72,12 @@ FROM pg_stat_get_activity(pg_backend_pid())
 class Session:
     """A connection, and the warnings that the server has sent on it."""
 
-    __slots__ = ("backend", "committing", "connection", "uses", "warnings", "where")
+    __slots__ = ("backend", "committing", "connection", "host", "timeline", "uses", "warnings")
 
-    def __init__(self, connection: Connection, where: str) -> None:
+    def __init__(self, connection: Connection, host: Host) -> None:
         self.connection = connection
-        self.where = where
+        self.host = host
+        self.timeline = 0
         self.warnings: deque[str] = deque(maxlen=WARNINGS_KEPT)
         self.committing = False
         self.uses = 0
@@ -84,6 +86,11 @@ class Session:
 
     def _hear(self, _: object, message: asyncpg.PostgresLogMessage) -> None:
         self.warnings.append(str(message))
+
+    @property
+    def where(self) -> str:
+        """The server's name, for messages."""
+        return self.host.name
 
     @property
     def quiet(self) -> bool:
@@ -100,10 +107,13 @@ class Session:
         if self.uses % PLANS_USES_MAX == 0:
             await self.connection.execute("DISCARD PLANS")
 
-    async def transact(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Run `work` in a transaction and commit it. Raises `InDoubt` when it may or may not be committed."""
-        await self.connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+    async def transact(self, work: Callable[[Connection], Awaitable[T]], opening: str = "") -> T:
+        """Run `work` in a transaction and commit it. Raises `InDoubt` when it may or may not be committed.
+
+        `opening` is SQL that rides with BEGIN, in one round trip: statements without values.
+        """
         try:
+            await self.connection.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED; {opening}")
             result = await work(self.connection)
         except Exception:
             if not self.connection.is_closed():
@@ -129,53 +139,59 @@ class Session:
             raise Lost(f"PostgreSQL at {self.where} answered COMMIT with {status}")
 
 
-async def connect(dsn: str, settings: Settings, command_timeout_s: float | None = None) -> Session:
-    """A checked connection to a primary. Raises `StorageUnavailable` saying what to do."""
-    where = place_of(dsn)
+async def connect(
+    host: Host,
+    settings: Settings,
+    command_timeout_s: float | None = None,
+    *,
+    standby: bool | None = False,
+    timeout_s: float | None = None,
+) -> Session:
+    """A checked connection to one host. Raises `StorageUnavailable` saying what to do.
+
+    It must be a primary, or a standby when that is asked for; with `standby=None` it may be either.
+    """
+    timeout_s = CONNECT_TIMEOUT_S if timeout_s is None else timeout_s
     try:
         connection = await asyncpg.connect(
-            dsn,
-            timeout=CONNECT_TIMEOUT_S,
+            host.dsn,
+            timeout=timeout_s,
             command_timeout=command_timeout_s,
             server_settings=dict(settings),
-            # Not `read-write`, whatever the address says: a primary that takes no writes for the moment still reads.
-            target_session_attrs=SessionAttribute.primary if "," in where else None,
+            # Whatever the address says: a primary that takes no writes for the moment still reads. The check decides.
+            target_session_attrs=SessionAttribute.any,
         )
     except asyncpg.ClientConfigurationError as error:
         raise StorageUnavailable(f"the database's address is not valid: {error}") from None
     except ValueError:  # its text might show a password that was taken for a port
         raise StorageUnavailable("the database's address is not valid: a port is no number") from None
     except VENDOR as error:
-        raise _explained(error, where) from error
-    session = Session(connection, where)
+        raise _explained(error, host.name, timeout_s) from error
+    session = Session(connection, host)
     try:
         _watch(connection)
-        await _check(session, settings)
+        await _check(session, settings, standby)
     except VENDOR as error:
         session.drop()
-        raise mapped(error, where) from error
+        raise mapped(error, host.name) from error
     except BaseException:
         session.drop()
         raise
     return session
 
 
-def place_of(dsn: str) -> str:
-    """Hosts and database of an address, without user and password: for messages."""
-    parts = urlsplit(dsn)
-    return f"{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-async def _check(session: Session, settings: Settings) -> None:
-    """Whether this is a primary we can work with, and took the settings we depend on."""
+async def _check(session: Session, settings: Settings, standby: bool | None) -> None:
+    """Whether this is a server we can work with, and took the settings we depend on."""
     row = await session.connection.fetchrow(_CHECK)
     assert row is not None
     if row["version"] < VERSION_MIN:
         raise StorageUnavailable(f"{session.where} is PostgreSQL {row['name']}; Posthouse needs 14 or newer")
-    if row["standby"]:
+    if row["standby"] and standby is False:
         raise StorageUnavailable(
             f"{session.where} is a standby, which takes no writes: name the primary, or all hosts (a,b,c)"
         )
+    if standby and not row["standby"]:
+        raise StorageUnavailable(f"{session.where} is no standby any more")
     asked = settings.get("synchronous_commit", row["synchronous_commit"])
     if row["synchronous_commit"] != asked:
         raise StorageUnavailable(
@@ -185,21 +201,20 @@ async def _check(session: Session, settings: Settings) -> None:
     if row["version"] >= 170_000:  # the same hazard as statement_timeout's
         await session.connection.execute("SET transaction_timeout = 0")
     session.backend = row["pid"], row["began"]
+    session.timeline = (await look(session.connection)).timeline
 
 
-def _explained(error: Exception, where: str) -> StorageUnavailable:
+def _explained(error: Exception, where: str, timeout_s: float) -> StorageUnavailable:
     """Why no connection could be made, and what to do about it."""
     match error:
         case asyncpg.InvalidPasswordError() | asyncpg.InvalidAuthorizationSpecificationError():
             return StorageUnavailable(f"PostgreSQL at {where} refuses the user or password: {error}")
         case asyncpg.InvalidCatalogNameError():
             return StorageUnavailable(f"PostgreSQL at {where}: {error}. Create it with createdb")
-        case asyncpg.TargetServerAttributeNotMatched():
-            return StorageUnavailable(f"none of {where} is a primary")
         case asyncpg.PostgresError():
             return StorageUnavailable(f"PostgreSQL at {where} takes no connection now: {error}")
         case TimeoutError():
-            return StorageUnavailable(f"{where} did not answer within {CONNECT_TIMEOUT_S:g} s")
+            return StorageUnavailable(f"{where} did not answer within {timeout_s:g} s")
     return StorageUnavailable(
         f"no PostgreSQL answers at {where} ({error}): start it, or correct the database's address"
     )

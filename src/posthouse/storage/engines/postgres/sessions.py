@@ -9,12 +9,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from posthouse.storage.base import StorageUnavailable
-from posthouse.storage.engines.postgres.errors import mapping
+from posthouse.storage.engines.postgres.errors import Lost, ReadOnly, mapping
+from posthouse.storage.engines.postgres.hosts import Host
 from posthouse.storage.engines.postgres.session import Session
 
 
 class Sessions:
-    """At most `sessions_max` at once. When all are busy a caller waits, up to `wait_timeout_s`, then is refused."""
+    """At most `sessions_max` at once. When all are busy a caller waits, up to `wait_timeout_s`, then is refused.
+
+    `on_trouble` is called when the server may not be what it was.
+    """
 
     def __init__(
         self,
@@ -23,11 +27,13 @@ class Sessions:
         *,
         sessions_max: int,
         wait_timeout_s: float,
+        on_trouble: Callable[[], None] = lambda: None,
     ) -> None:
         self._connect = connect
         self._where = where
         self._sessions_max = sessions_max
         self._wait_timeout_s = wait_timeout_s
+        self._on_trouble = on_trouble
         self._free = asyncio.Semaphore(sessions_max)
         self._idle: list[Session] = []
         self._used: set[Session] = set()
@@ -46,13 +52,30 @@ class Sessions:
                 await session.renew_plans()
                 yield session
         except BaseException as error:
-            if session is not None and _may_be_busy(error):
+            if isinstance(error, (Lost, ReadOnly)) or isinstance(error.__cause__, TimeoutError):
+                self._on_trouble()
+            if session is not None and (_may_be_busy(error) or isinstance(error, ReadOnly)):
                 session.drop()
             raise
         finally:
             self._free.release()
             if session is not None:
                 self._put_back(session)
+
+    def leave(self, host: Host, timeline: int) -> None:
+        """Drop every session, used or not, that is not with `host` on `timeline`, the primary from now on.
+
+        A COMMIT that one of them waits for is in doubt then, and its doubt is settled by the new primary.
+        """
+        for session in (*self._idle, *self._used):
+            if (session.host, session.timeline) != (host, timeline):
+                session.drop()
+        self._idle = [session for session in self._idle if session.quiet]
+
+    def leave_idle(self) -> None:
+        """Drop the sessions that nobody uses: who comes next is told at once that there is no server."""
+        while self._idle:
+            self._idle.pop().drop()
 
     def close(self) -> None:
         """Drop every session, used or not, and refuse further use."""

@@ -7,6 +7,7 @@ runs in a task of its own: a caller who is cancelled or whose time is up stops w
 import asyncio
 from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from posthouse.kit.log import logger
 from posthouse.kit.tasks import start
 from posthouse.storage.base import StorageError, StorageUnavailable
 from posthouse.storage.engines.postgres.connection import Connection
-from posthouse.storage.engines.postgres.errors import Collided, InDoubt, Lost
+from posthouse.storage.engines.postgres.errors import Collided, InDoubt, Lost, ReadOnly
 from posthouse.storage.engines.postgres.probing import Backend
 from posthouse.storage.engines.postgres.session import Session
 from posthouse.storage.engines.postgres.sessions import Sessions
@@ -51,10 +52,13 @@ class Writer:
         self.retried = 0
         self.doubted = 0
 
-    async def run(self, work: Work[T]) -> T:
-        """The result of `work`, committed. Raises `InDoubt`, or another `StorageError` when nothing was done."""
+    async def run(self, work: Work[T], opening: str = "") -> T:
+        """The result of `work`, committed. Raises `InDoubt`, or another `StorageError` when nothing was done.
+
+        `opening` is SQL that rides with BEGIN.
+        """
         operation = _Operation()
-        task = start(self._settle(work, operation))
+        task = start(self._settle(partial(Session.transact, work=work, opening=opening), operation))
         self._running[task] = operation
         task.add_done_callback(self._ended)
         try:
@@ -87,7 +91,7 @@ class Writer:
         self._sessions.close()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _settle(self, work: Work[T], operation: _Operation) -> T:
+    async def _settle(self, work: Callable[[Session], Awaitable[T]], operation: _Operation) -> T:
         doubt: InDoubt | None = None
         for attempt in count(1):
             try:
@@ -98,6 +102,9 @@ class Writer:
             except (Collided, Lost):
                 if doubt is None and attempt >= ATTEMPTS_MAX:
                     raise
+            except ReadOnly:  # this server; a new connection may find the one that has taken its place
+                if doubt is None and attempt >= 2:
+                    raise
             except StorageUnavailable:
                 if doubt is None:
                     raise
@@ -107,13 +114,13 @@ class Writer:
             await self._clock.sleep(self._backoff.delay_s(attempt, 1.0))
         raise AssertionError("counting never ends")
 
-    async def _attempt(self, work: Work[T], operation: _Operation) -> T:
+    async def _attempt(self, work: Callable[[Session], Awaitable[T]], operation: _Operation) -> T:
         async with self._sessions.use() as session:
             if operation.abandoned:
                 raise StorageUnavailable(f"PostgreSQL at {self._where} did not answer in time")
             operation.session = session
             try:
-                return await session.transact(work)
+                return await work(session)
             finally:
                 operation.session = None
 
