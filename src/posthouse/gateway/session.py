@@ -161,6 +161,11 @@ class Session:
         self._farewell = code, reason
         self.hang_up_if_answered()
 
+    @property
+    def departing(self) -> bool:
+        """True from being told where to go until what is in flight has been answered."""
+        return self._farewell is not None
+
     def hang_up_if_answered(self) -> bool:
         """Close a session that departs if nothing is in flight any more. True when it is closed."""
         if self._farewell is not None and self.in_flight == 0:
