@@ -167,6 +167,54 @@ _verb(
 )
 _verb("resume", "goes on", "Let a paused host go on.", f"Let a paused host go on.\n\n{_NAMES}")
 
+_verb(
+    "heal",
+    "is healed",
+    "Undo `cut` and `slow`.",
+    f"Let a host's network work again; what was held back is delivered.\n\n{_NAMES}",
+)
+
+
+@cluster.command(short_help="Cut a host off the network.")
+@click.argument("what", metavar="WHAT", nargs=-1, required=True)
+@click.option(
+    "--way",
+    type=click.Choice(["both", "in", "out"]),
+    default="both",
+    show_default=True,
+    help="in: nothing reaches it; out: nothing it says reaches anybody.",
+)
+@_data
+@json_option
+@pass_output
+def cut(output: Output, what: tuple[str, ...], way: str, data: Path) -> None:
+    """Cut a host off from all others and from clients: connections stay open and are silent. Needs `up --proxied`."""
+    with _explained():
+        parts = _running(data).act("cut", " ".join(what), way=way)
+    output.emit({"did": "cut", "parts": parts}, "\n".join(f"{part} is cut off." for part in parts))
+
+
+@cluster.command(short_help="Give a host a slow network.")
+@click.argument("what", metavar="WHAT", nargs=-1, required=True)
+@click.option(
+    "--latency-ms", type=click.FloatRange(0), default=200.0, show_default=True, help="Added each way."
+)
+@click.option(
+    "--bytes-per-s",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="Of each connection, each way.  [default: no limit]",
+)
+@_data
+@json_option
+@pass_output
+def slow(output: Output, what: tuple[str, ...], latency_ms: float, bytes_per_s: float, data: Path) -> None:
+    """Give every connection of a host latency, or little bandwidth. Needs `up --proxied`."""
+    with _explained():
+        how = {"latency_ms": latency_ms, "bytes_per_s": bytes_per_s}
+        parts = _running(data).act("slow", " ".join(what), **how)
+    output.emit({"did": "slow", "parts": parts}, "\n".join(f"{part} is slow." for part in parts))
+
 
 def _come_up(running: "Cluster", output: Output, data: Path) -> None:
     from posthouse.cli.cluster_screen import first_screen

@@ -60,6 +60,11 @@ class FaultProxy:
     def __repr__(self) -> str:
         return f"<FaultProxy {self.port}->{self.target} {len(self._connections)} connections {self._faults}>"
 
+    @property
+    def listening(self) -> bool:
+        """Whether it has been started."""
+        return self._server is not None
+
     async def start(self) -> None:
         """Listen. Raises OSError when the port is taken."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=CHUNK_BYTES_MAX)

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 
 from posthouse.app.config.values import Config
 from posthouse.app.secrets import DEFAULT_APP, Secrets, load_or_create
 from posthouse.auth.keys import api_key_hash
 from posthouse.kit.chance import system_random
 from posthouse.kit.clock import Clock
+from posthouse.testing.faultproxy import Faults
 from posthouse.testing.playground.etcd import EtcdMember
 from posthouse.testing.playground.haproxy import Haproxy, plain_config
+from posthouse.testing.playground.network import Network
 from posthouse.testing.playground.node import NodeServer
 from posthouse.testing.playground.part import Part, PartStatus, Port, State, listens
 from posthouse.testing.playground.patroni import (
@@ -48,7 +51,8 @@ class Playground:
         self._ports = free_ports()
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_REQUEST_TIMEOUT_S))
         self._secrets = load_or_create(folder)
-        self._front = Port(plan.port, plan.port) if plan.port else self._port()
+        self._network = Network(clock, system_random(), self._roots)
+        self._front = self._port("haproxy", plan.port)
         self.etcd = self._build_etcd()
         self.databases = {
             f"database-{chr(ord('a') + number)}": self._build_database(chr(ord("a") + number))
@@ -78,8 +82,9 @@ class Playground:
     # Life
 
     async def start(self) -> None:
-        """Bring everything up. Raises `PartFailed`, `Refused` or TimeoutError."""
+        """Bring everything up. Raises `PartFailed`, `Refused`, OSError or TimeoutError."""
         await self._check_ports()
+        await self._network.start()
         await asyncio.gather(self._start_databases(), self._start_caches())
         await asyncio.gather(*(node.start() for node in self.nodes))
         if self.haproxy is not None:
@@ -88,11 +93,13 @@ class Playground:
 
     async def close(self) -> None:
         """Let go of connections; the keeper ends the processes."""
+        await self._network.close()
         await self._http.close()
 
     async def status(self) -> list[PartStatus]:
         """Every part as it is now."""
-        return list(await asyncio.gather(*(part.status() for part in self.parts)))
+        found = await asyncio.gather(*(part.status() for part in self.parts))
+        return [msgspec.structs.replace(each, cut=self._network.cut_of(each.name)) for each in found]
 
     def tell_address(self) -> None:
         """Let `posthouse chat --data` find a way in."""
@@ -101,6 +108,7 @@ class Playground:
     async def add_node(self) -> NodeServer:
         """One more node, started. HAProxy learns of it when it is started again."""
         node = self._add_node()
+        await self._network.start()
         await node.start()
         return node
 
@@ -128,6 +136,37 @@ class Playground:
                 part.resume()
         self.tell_address()
         return parts
+
+    async def cut(self, what: str, way: str) -> list[Part]:
+        """Cut hosts off from all others and from clients; `way` is `both`, `in` or `out`. Raises `Refused`."""
+        parts = await self._behind_proxies(what)
+        for part in parts:
+            await self._network.cut(part.name, "in" if way == "in" else "out" if way == "out" else "both")
+        return parts
+
+    async def slow(self, what: str, latency_ms: float, bytes_per_s: float) -> list[Part]:
+        """Give hosts a slow network. Raises `Refused`."""
+        parts = await self._behind_proxies(what)
+        for part in parts:
+            await self._network.slow(part.name, Faults(latency_ms=latency_ms, bytes_per_s=bytes_per_s))
+        return parts
+
+    async def heal(self, what: str) -> list[Part]:
+        """Undo `cut` and `slow`; what was held back is delivered. Raises `Refused`."""
+        parts = [part for part in await self._behind_proxies(what) if self._network.cut_of(part.name)]
+        for part in parts:
+            await self._network.heal(part.name)
+        if not parts:
+            raise Refused(f"{what} is not cut off.", "See `posthouse cluster status`.")
+        return parts
+
+    async def _behind_proxies(self, what: str) -> list[Part]:
+        if not self.plan.proxied:
+            raise Refused(
+                "This cluster's network has no fault proxies.",
+                "Bring it up with --proxied; `pause` freezes a host in any cluster.",
+            )
+        return await self.meant(what)
 
     async def meant(self, what: str) -> list[Part]:
         """The parts that a person means: a name, a group, or a group and a role. Raises `Refused`."""
@@ -211,9 +250,17 @@ class Playground:
 
     # Building
 
-    def _port(self) -> Port:
-        port = next(self._ports)
-        return Port(port, port)
+    def _port(self, name: str, chosen: int = 0) -> Port:
+        """Of a server of the host `name`: a free one, or the one chosen for it, where the others reach it."""
+        public = chosen or next(self._ports)
+        if not self.plan.proxied:
+            return Port(public, public)
+        return self._network.before(name, next(self._ports), public)
+
+    def _roots(self) -> dict[int, str]:
+        """The first processes of every host."""
+        started = {part.pid: part.name for part in self.parts if part.pid}
+        return started | {each.pid: part.name for part in self.parts for each in part.extra_processes()}
 
     def _build_etcd(self) -> list[EtcdMember]:
         names = [f"etcd-{number}" for number in range(1, MEMBERS_OF_ETCD + 1)]
@@ -221,8 +268,8 @@ class Playground:
             EtcdMember(
                 name,
                 self.folder / name,
-                self._port(),
-                self._port(),
+                self._port(name),
+                self._port(name),
                 self._clock,
                 program=self._programs.etcd,
                 http=self._http,
@@ -238,24 +285,24 @@ class Playground:
         passwords = Passwords(*(f"{system_random().getrandbits(128):032x}" for _ in range(3)))
         return [
             PatroniMember(
-                f"{scope}-{number}",
+                name,
                 scope,
-                self.folder / f"{scope}-{number}",
-                self._port(),
-                self._port(),
+                self.folder / name,
+                self._port(name),
+                self._port(name),
                 self._clock,
                 binaries=self._programs.postgres,
                 passwords=passwords,
                 etcd=[str(member.port) for member in self.etcd],
                 http=self._http,
             )
-            for number in range(1, self.plan.replicas + 2)
+            for name in (f"{scope}-{number}" for number in range(1, self.plan.replicas + 2))
         ]
 
     def _build_caches(self) -> tuple[list[ValkeyServer], list[Sentinel]]:
         program = self._programs.valkey
         caches = [
-            ValkeyServer(name, self.folder / name, self._port(), self._clock, program=program)
+            ValkeyServer(name, self.folder / name, self._port(name), self._clock, program=program)
             for name in (f"cache-{number}" for number in range(1, self.plan.caches + 1))
         ]
         for each in caches[1:]:
@@ -264,7 +311,7 @@ class Playground:
             Sentinel(
                 name,
                 self.folder / name,
-                self._port(),
+                self._port(name),
                 self._clock,
                 program=program,
                 primary=caches[0].port,
@@ -276,9 +323,8 @@ class Playground:
 
     def _add_node(self) -> NodeServer:
         number = len(self.nodes) + 1
-        chosen = self.plan.port + number
-        port = Port(chosen, chosen) if self.plan.port else self._port()
         name = f"node-{number}"
+        port = self._port(name, self.plan.port + number if self.plan.port else 0)
         node = NodeServer(
             name, self.folder / name, port, self._clock, settings=self._node_settings, http=self._http
         )

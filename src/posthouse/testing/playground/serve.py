@@ -8,13 +8,15 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from posthouse.kit.clock import Clock, SystemClock
 from posthouse.kit.tasks import start
-from posthouse.testing.playground.part import PartFailed
+from posthouse.testing.playground.part import Part, PartFailed
 from posthouse.testing.playground.plan import SOCKET_FILE, Answer, ClusterStatus, Refused, Request, read_plan
 from posthouse.testing.playground.playground import VERBS, Playground
 from posthouse.testing.playground.programs import ProgramMissing, find_programs
@@ -70,10 +72,20 @@ class Service:
             return Answer()
         if request.do == "add-node":
             return Answer(parts=((await self._playground.add_node()).name,))
-        if request.do in VERBS:
-            parts = await self._playground.act(request.do, request.what)
-            return Answer(parts=tuple(part.name for part in parts))
-        raise Refused(f"A playground cannot {request.do!r}.")
+        parts = await self._acted(request.do, request.what, request.how)
+        return Answer(parts=tuple(part.name for part in parts))
+
+    async def _acted(self, do: str, what: str, how: Mapping[str, Any]) -> list[Part]:
+        playground = self._playground
+        if do in VERBS:
+            return await playground.act(do, what)
+        if do == "cut":
+            return await playground.cut(what, str(how.get("way", "both")))
+        if do == "slow":
+            return await playground.slow(what, float(how["latency_ms"]), float(how["bytes_per_s"]))
+        if do == "heal":
+            return await playground.heal(what)
+        raise Refused(f"A playground cannot {do!r}.")
 
     async def _status(self) -> ClusterStatus:
         playground = self._playground
