@@ -23,8 +23,19 @@ from posthouse.model.entry import (
 from posthouse.model.ids import account_id
 from posthouse.protocol.codec import encode
 from posthouse.protocol.codes import Code
-from posthouse.protocol.frames import Push
-from posthouse.storage.base import Append, Appended, CursorUpdate, Inbox, Outcome, Page, Refused, Summaries
+from posthouse.protocol.frames import Push, Summary
+from posthouse.storage.base import (
+    Append,
+    Appended,
+    CursorUpdate,
+    Inbox,
+    Listed,
+    Outcome,
+    Page,
+    Refused,
+    UserConv,
+)
+from posthouse.storage.marks import TOP, Mark
 
 APP = "app"
 T = TypeVar("T")
@@ -41,7 +52,9 @@ class FakeDatabase:
         self.blocked_users: list[str] = []
         self.asked: Counter[str] = Counter()
         self.faults: defaultdict[str, list[Exception]] = defaultdict(list)
-        self.summaries_page = Summaries((), "")
+        self.summaries_items: list[Summary] = []
+        self.dark: set[str] = set()
+        """Conversations whose database cannot be asked now."""
         self._gates: dict[str, asyncio.Event] = {}
 
     # What the test does
@@ -89,16 +102,21 @@ class FakeDatabase:
             Inbox(
                 user,
                 len(self.logs[account_id(user)]),
-                tuple(conv for conv in sorted(self.listed[user]) if user in self.members[conv]),
+                tuple(sorted(self.listed[user])),
             )
             for user in users
         ]
         return await self._answer("inboxes", inboxes)
 
-    async def heads(self, app: str, convs: Sequence[str]) -> dict[str, int]:
-        return await self._answer(
-            "heads", {conv: len(self.logs[conv]) for conv in convs if self.logs.get(conv)}
-        )
+    async def memberships(self, app: str, pairs: Sequence[UserConv]) -> list[bool | None]:
+        said = [None if conv in self.dark else user in self.members[conv] for user, conv in pairs]
+        return await self._answer("memberships", said)
+
+    async def heads(self, app: str, convs: Sequence[str]) -> dict[str, int | None]:
+        heads = {
+            conv: None if conv in self.dark else len(self.logs[conv]) for conv in convs if self.logs.get(conv)
+        }
+        return await self._answer("heads", heads)
 
     async def read(
         self,
@@ -118,10 +136,11 @@ class FakeDatabase:
         page = entries[after or 0 :][:limit]
         return await self._answer("read", Page(tuple(page), len(entries), 1, len(page) < limit))
 
-    async def summaries(self, app: str, user: str, *, page: str = "", limit: int = 500) -> Summaries:
-        items = self.summaries_page.items
-        more = f"after {limit}" if len(items) > limit else ""
-        return await self._answer("summaries", Summaries(items[:limit], more))
+    async def summaries(
+        self, app: str, user: str, convs: Sequence[str], *, below: Mark = TOP, limit: int = 500
+    ) -> list[Listed]:
+        listed = [Listed(1, summary) for summary in self.summaries_items[:limit]]
+        return await self._answer("summaries", listed)
 
     async def append(self, batch: Sequence[Append]) -> list[Outcome]:
         outcomes: list[Outcome] = []

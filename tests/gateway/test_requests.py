@@ -8,7 +8,7 @@ from posthouse.gateway.limits import GatewayLimits
 from posthouse.model.conversation import Kind, Role
 from posthouse.protocol.codes import Code
 from posthouse.protocol.frames import Summary
-from posthouse.storage.base import StorageCorrupt, StorageError, StorageUnavailable, Summaries
+from posthouse.storage.base import StorageCorrupt, StorageError, StorageUnavailable
 from tests.gateway.hall import Guest, hall, settled
 
 LONG_USER = "u" * 128
@@ -117,7 +117,7 @@ async def test_who_has_not_read_the_last_answers_gets_no_further_ones_for_now() 
 async def test_a_page_of_large_items_is_cut_to_what_fits() -> None:
     async with hall(limits=GatewayLimits(page_bytes_max=10_000)) as it:
         titles = "t" * 400
-        items = tuple(
+        items = [
             Summary(
                 conv=f"c{number}",
                 kind=Kind.GROUP,
@@ -128,8 +128,8 @@ async def test_a_page_of_large_items_is_cut_to_what_fits() -> None:
                 title=titles,
             )
             for number in range(100)
-        )
-        it.database.summaries_page = Summaries(items, "")
+        ]
+        it.database.summaries_items = items
         ann = await it.enter("ann")
         ann.say(t="list", ref=1)
         await settled()

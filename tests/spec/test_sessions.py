@@ -48,7 +48,8 @@ async def group(node: Node, *users: str, conv: str = GROUP) -> None:
     await write(node, conv, "create", Create(kind=Kind.GROUP, members=members))
 
     async def all_listed() -> bool:
-        return all(conv in inbox.convs for inbox in await node.database.inboxes(APP, users))
+        inboxes = await node.database.inboxes(APP, users)
+        return all(inbox is not None and conv in inbox.convs for inbox in inboxes)
 
     await until(all_listed)
 

@@ -17,6 +17,7 @@ from posthouse.api.shapes import (
     given,
     view_of_conversation,
 )
+from posthouse.messaging.listing import listing
 from posthouse.model.conversation import History, Kind, Role
 from posthouse.model.ids import direct_id
 from posthouse.protocol.codes import Code
@@ -52,7 +53,7 @@ async def list_conversations(call: Call, query: ListQuery) -> ConversationViews:
         raise ApiError(Code.INVALID_REQUEST, "say whose conversations: ?user=")
     if query.user not in ("", user):
         raise ApiError(Code.NOT_ALLOWED, "users list only their own conversations")
-    found = await call.reader.summaries(call.app, user, page=query.page, limit=query.limit)
+    found = await listing(call.reader, call.app, user, page=query.page, limit=query.limit)
     return ConversationViews(items=found.items, next_page=found.next_page)
 
 

@@ -6,12 +6,13 @@ from typing import Protocol
 import msgspec
 
 from posthouse.health.readiness import Readiness
+from posthouse.messaging.listing import Lists
 from posthouse.model.conversation import Conversation, Member
 from posthouse.protocol.frames import MemberCursor
-from posthouse.storage.base import Append, Outcome, Page, Refused, Summaries, User
+from posthouse.storage.base import Append, Outcome, Page, Refused, User
 
 
-class Reader(Protocol):
+class Reader(Lists, Protocol):
     """The reading half of the storage port, with the port's meaning: any `Database` is one."""
 
     async def read(
@@ -30,8 +31,6 @@ class Reader(Protocol):
     async def members(self, app: str, conv: str, *, after: str = "", limit: int = 1_000) -> list[Member]: ...
 
     async def member(self, app: str, conv: str, user: str) -> Member | None: ...
-
-    async def summaries(self, app: str, user: str, *, page: str = "", limit: int = 500) -> Summaries: ...
 
     async def cursors(self, app: str, conv: str, users: Sequence[str]) -> list[MemberCursor]: ...
 

@@ -9,6 +9,7 @@ from collections import deque
 from posthouse.gateway.limits import GatewayLimits
 from posthouse.gateway.session import Session
 from posthouse.kit.tasks import Tasks
+from posthouse.messaging.listing import listing
 from posthouse.messaging.receipts import Receipts
 from posthouse.model.errors import ModelError
 from posthouse.model.ids import INTEGER_MAX, account_user, check_id
@@ -128,7 +129,7 @@ class Requests:
         limit = frame.limit
         while True:
             try:
-                found = await self._log.summaries(session.app, session.user, page=frame.page, limit=limit)
+                found = await listing(self._log, session.app, session.user, page=frame.page, limit=limit)
             except ValueError as error:
                 session.refuse(Code.INVALID_REQUEST, str(error), ref=frame.ref)
                 return

@@ -4,7 +4,7 @@ So ten thousand sessions that resume at once cost a few hundred queries. One `Ga
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from posthouse.kit.tasks import start
@@ -22,7 +22,9 @@ class Gather(Generic[K, V]):
     single question asks for more.
     """
 
-    def __init__(self, load: Callable[[str, list[K]], Awaitable[dict[K, V]]], keys_max: int = 2_000) -> None:
+    def __init__(
+        self, load: Callable[[str, list[K]], Awaitable[Mapping[K, V]]], keys_max: int = 2_000
+    ) -> None:
         self._load = load
         self._keys_max = keys_max
         self._waiting: dict[str, Waiting[K, V]] = {}
@@ -45,7 +47,9 @@ class Gather(Generic[K, V]):
         await asyncio.sleep(0)
         while self._waiting.get(scope):
             group = self._take(scope)
-            found = await self._ask(scope, list({key for keys, _ in group for key in keys}), group)
+            found = await self._ask(
+                scope, list(dict.fromkeys(key for keys, _ in group for key in keys)), group
+            )
             if found is not None:
                 _answer(group, found)
         self._waiting.pop(scope, None)
@@ -60,7 +64,7 @@ class Gather(Generic[K, V]):
         self._waiting[scope] = waiting[count:]
         return waiting[:count]
 
-    async def _ask(self, scope: str, keys: list[K], group: Waiting[K, V]) -> dict[K, V] | None:
+    async def _ask(self, scope: str, keys: list[K], group: Waiting[K, V]) -> Mapping[K, V] | None:
         self.loads += 1
         try:
             return await self._load(scope, keys)
@@ -71,7 +75,7 @@ class Gather(Generic[K, V]):
             return None
 
 
-def _answer(group: Waiting[K, V], found: dict[K, V]) -> None:
+def _answer(group: Waiting[K, V], found: Mapping[K, V]) -> None:
     for keys, future in group:
         if not future.done():
             future.set_result({key: found[key] for key in keys if key in found})

@@ -73,6 +73,8 @@ class Code(IntEnum):
     """The database cannot take more data now: its disk is full or read-only."""
     IN_FLIGHT_LIMIT = 4506
     """The session has as many unanswered requests as it may have."""
+    MOVED = 4507
+    """The conversation is being moved to another database, or has just been; nothing was stored."""
     NOT_MEMBER = 4601
     """The user is not a member of the conversation, or it does not exist."""
     NOT_ALLOWED = 4602
@@ -141,6 +143,7 @@ TEXTS: dict[int, str] = {
     4504: "Too much is waiting on this node; nothing was stored.",
     4505: "The database cannot take more data now: its disk is full or read-only.",
     4506: "The session has as many unanswered requests as it may have.",
+    4507: "The conversation is being moved to another database, or has just been; nothing was stored.",
     4601: "The user is not a member of the conversation, or it does not exist.",
     4602: "The member's role does not allow this.",
     4603: "The body, mentions or reply-to break the limits or rules of content.",

@@ -4,9 +4,13 @@
 what an application says about its users. All methods may raise `StorageUnavailable` (the outcome is certain: nothing
 was done) and its subclasses; reads may raise `StorageCorrupt`. "No such conversation" and "not a member" are
 answers (`Refused`), not errors. The contract suite in posthouse.testing.contracts.storage runs on every engine.
+
+No question joins two shards: what lies with a user and what lies with conversations is asked for apart. One question
+about many users or conversations may concern several databases of which some cannot be asked: then `None` in an answer
+is "unknown", never "no" or "none". One database never answers so: it raises.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -16,6 +20,7 @@ from posthouse.model.cursor import Cursor
 from posthouse.model.entry import Entry
 from posthouse.protocol.codes import Code
 from posthouse.protocol.frames import MemberCursor, Summary
+from posthouse.storage.marks import TOP, Mark
 
 REPEAT_WINDOW_MS = 30 * 24 * 3600 * 1000
 """A send may be repeated safely for so long after it was made (G2)."""
@@ -136,18 +141,31 @@ class Page(NamedTuple):
 
 
 class Inbox(NamedTuple):
-    """Which logs one user follows: the account log's head, and the conversations they are a member of."""
+    """What lies with one user: the account log's head, the conversations they are in, and those they have left.
+
+    It may lag behind the conversations, in both directions: who is a member is asked with `memberships`.
+    """
 
     user: str
     account_head: int
     convs: tuple[str, ...]
+    left: tuple[str, ...] = ()
 
 
-class Summaries(NamedTuple):
-    """A page of a user's conversation list, newest activity first; `next_page` is empty on the last."""
+UserConv = tuple[str, str]
+"""user, conv"""
 
-    items: tuple[Summary, ...]
-    next_page: str
+
+class Listed(NamedTuple):
+    """An item of a user's conversation list and its place: the list falls by (active_ms, conv)."""
+
+    active_ms: int
+    summary: Summary
+
+    @property
+    def mark(self) -> Mark:
+        """Where the list goes on below this item."""
+        return Mark(self.active_ms, self.summary.conv)
 
 
 class CursorUpdate(NamedTuple):
@@ -200,28 +218,33 @@ class Log(Protocol):
         """One current member, or None."""
         ...
 
-    async def inboxes(self, app: str, users: Sequence[str]) -> list[Inbox]:
-        """What each of many users follows, in the order asked, in one query however many users (a storm of resumes)."""
+    async def inboxes(self, app: str, users: Sequence[str]) -> Sequence[Inbox | None]:
+        """What lies with each of many users, in the order asked, in one query a database (a storm of resumes)."""
         ...
 
-    async def heads(self, app: str, convs: Sequence[str]) -> dict[str, int]:
-        """The newest seq of each of many logs, in one query; a log that does not exist is left out.
+    async def memberships(self, app: str, pairs: Sequence[UserConv]) -> Sequence[bool | None]:
+        """Whether each (user, conv) is a current membership, in the order asked, in one query a database."""
+        ...
+
+    async def heads(self, app: str, convs: Sequence[str]) -> Mapping[str, int | None]:
+        """The newest seq of each of many logs, in one query a database; a log that does not exist is left out.
 
         Asked after a session has registered its rooms, so that what is committed later arrives live.
         """
         ...
 
-    async def summaries(self, app: str, user: str, *, page: str = "", limit: int = 500) -> Summaries:
-        """A page of the user's conversation list with last entry, unread and mention counts, and cursors.
-
-        `page` is the mark that the page before gave; one that was made up stands for the beginning.
-        """
+    async def summaries(
+        self, app: str, user: str, convs: Sequence[str], *, below: Mark = TOP, limit: int = 500
+    ) -> list[Listed]:
+        """Items of the user's conversation list, newest activity first, those below a mark: of the conversations given
+        those that the user is or was a member of, with last entry, unread and mention counts, and cursors."""
         ...
 
     async def advance(self, updates: Sequence[CursorUpdate]) -> list[CursorUpdate]:
         """Move cursors forward (never back, never past the head), durably. Of non-members: nothing happens.
 
-        Answers where the cursors stand now, in no particular order; those that did not move may be left out.
+        Answers where the cursors stand now, in no particular order; those that did not move may be left out. Raises
+        `PartlyUnavailable` when some of several databases have stored their part.
         """
         ...
 
@@ -291,11 +314,14 @@ class Directory(Protocol):
         ...
 
     async def users(self, app: str, users: Sequence[str]) -> list[User]:
-        """The records that exist among the given users, in no particular order."""
+        """The records that exist among the given users, in no particular order. All of them, or it raises."""
         ...
 
     async def blocked(self, app: str) -> list[str]:
-        """All users of the app who are blocked, so that a node can refuse them without asking each time."""
+        """All users of the app who are blocked, so that a node can refuse them without asking each time.
+
+        Of several databases only those that have been opened are asked; one that opens later is asked then.
+        """
         ...
 
 
@@ -307,12 +333,12 @@ class Condition(NamedTuple):
     reason: str = ""
 
 
-class Database(Log, Feed, Directory, Protocol):
-    """One database of the system: a SQLite file, or a PostgreSQL primary."""
+class Storage(Log, Directory, Protocol):
+    """The system of record as the rooms above see it: one database, or several behind a router."""
 
     @property
     def epoch(self) -> str:
-        """Changes when old positions must no longer be trusted, such as after a restore. Lives in the database."""
+        """Changes when old positions must no longer be trusted, such as after a restore."""
         ...
 
     async def open(self) -> None:
@@ -323,8 +349,42 @@ class Database(Log, Feed, Directory, Protocol):
         """Finish what is in flight and let go of files and connections."""
         ...
 
+
+class Owner(NamedTuple):
+    """Which database owns a shard, by name, and since which epoch of that shard: the higher one is the newer."""
+
+    shard: int
+    database: str
+    epoch: int
+
+
+class Charter(NamedTuple):
+    """What a database knows of the system it belongs to: its own shards for certain, the rest as it last heard.
+
+    `owners` is empty where nothing was dealt yet, and in an engine that is always alone. `epochs` are those of the
+    databases by name, so that one that is away is not taken for changed.
+    """
+
+    owners: Sequence[Owner]
+    epochs: Mapping[str, str]
+    empty: bool = False
+    """True where not a single log lies in it."""
+
+
+class Database(Storage, Feed, Protocol):
+    """One database of the system: a SQLite file, or a PostgreSQL primary. Its epoch lives in it."""
+
     async def probe(self) -> Condition:
         """Find out by doing: a read and a committed write. Never raises."""
+        ...
+
+    async def charter(self) -> Charter:
+        """What the database says about shards and the other databases."""
+        ...
+
+    async def learn(self, charter: Charter) -> None:
+        """Note what other databases say, where it is newer. A shard becomes its own only when it was dealt to it before
+        anything was, or when its move here has been completed over there: never because others say so."""
         ...
 
 
@@ -336,6 +396,21 @@ class StorageError(Exception):
 
 class StorageUnavailable(StorageError):
     """The database cannot be reached or cannot commit; nothing was done."""
+
+
+class Moved(StorageUnavailable):
+    """Another database owns one of the shards asked for; nothing was done. Load the shard map anew and ask there."""
+
+    code = Code.MOVED
+
+
+class PartlyUnavailable(StorageUnavailable):
+    """Some databases have done their part and others could not. Only several databases together raise it."""
+
+    def __init__(self, reason: str, stored: Sequence[CursorUpdate], failed: Sequence[CursorUpdate]) -> None:
+        super().__init__(reason)
+        self.stored = stored
+        self.failed = failed
 
 
 class StorageFull(StorageUnavailable):

@@ -4,13 +4,16 @@ Reads and writes have connections of their own. Every write commits synchronousl
 `writer`); a read fails at once when the server is away, and finds it again by itself when it is back.
 """
 
+import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from posthouse.balance.named import policy
 from posthouse.kit.clock import Clock
 from posthouse.model.conversation import Conversation, Member
+from posthouse.model.entry import Entry
 from posthouse.protocol.codes import Code
 from posthouse.protocol.frames import MemberCursor
 from posthouse.storage.append import SHARDS
@@ -21,6 +24,7 @@ from posthouse.storage.base import (
     FeedEntry,
     FeedPosition,
     Inbox,
+    Listed,
     Outcome,
     Page,
     Refused,
@@ -28,8 +32,8 @@ from posthouse.storage.base import (
     StorageError,
     StorageFull,
     StorageUnavailable,
-    Summaries,
     User,
+    UserConv,
 )
 from posthouse.storage.engines.postgres import cursors, directory, feed, lists, reading
 from posthouse.storage.engines.postgres.appending import append
@@ -38,6 +42,7 @@ from posthouse.storage.engines.postgres.errors import Collided, Lost, Unstorable
 from posthouse.storage.engines.postgres.facts import load_facts
 from posthouse.storage.engines.postgres.hosts import Host, HostState, hosts_of, place_of
 from posthouse.storage.engines.postgres.probing import Backend, live_backends, write_probe
+from posthouse.storage.engines.postgres.replicas import Replicas, Wanted
 from posthouse.storage.engines.postgres.schema import migrate
 from posthouse.storage.engines.postgres.session import (
     READER_SETTINGS,
@@ -49,6 +54,7 @@ from posthouse.storage.engines.postgres.session import (
 from posthouse.storage.engines.postgres.sessions import Sessions
 from posthouse.storage.engines.postgres.watch import Watch
 from posthouse.storage.engines.postgres.writer import Work, Writer
+from posthouse.storage.marks import TOP, Mark
 from posthouse.storage.visible import page_of, within
 
 T = TypeVar("T")
@@ -70,8 +76,16 @@ class PostgresDatabase:
     """One PostgreSQL database. `dsn` may name several hosts, of which the primary is found: `postgresql://a,b/db`."""
 
     def __init__(
-        self, dsn: str, clock: Clock, limits: PostgresLimits = PostgresLimits(), *, replicas: str = ""
+        self,
+        dsn: str,
+        clock: Clock,
+        limits: PostgresLimits = PostgresLimits(),
+        *,
+        replicas: str = "",
+        replica_policy: str = "two-choices",
+        chance: random.Random | None = None,
     ) -> None:
+        """`replicas` is an address of more hosts to read from; those of `dsn` that are standbys are read from anyway."""
         self._where = place_of(dsn)
         self._limits = limits
         self._epoch = self._reign = ""
@@ -79,6 +93,8 @@ class PostgresDatabase:
         self._witness = 0
         self._watch = Watch(hosts_of(dsn), hosts_of(replicas) if replicas else (), clock)
         self._watch.on_switch = self._switch
+        balancing = policy(replica_policy, "in-flight")
+        self._replicas = Replicas(lambda: self._watch.states, balancing, clock, chance or random.Random(0))
         self._readers = self._pool(READER_SETTINGS, limits.read_timeout_s, limits.readers_max)
         self._writers = self._pool(WRITER_SETTINGS, None, limits.writers_max)
         self._prober_readers = self._pool(READER_SETTINGS, limits.probe_timeout_s, 1)
@@ -118,6 +134,7 @@ class PostgresDatabase:
         await self._writer.close()
         self._prober_readers.close()
         self._readers.close()
+        self._replicas.close()
         await self._watch.close()
 
     async def probe(self) -> Condition:
@@ -137,7 +154,8 @@ class PostgresDatabase:
 
     def statistics(self) -> dict[str, int]:
         """Counts since the start: connections made, callers refused because all were busy, transactions done again,
-        those of them whose outcome was in doubt, and how often a primary was found."""
+        those of them whose outcome was in doubt; how often a primary was found; reads that replicas answered, those
+        they had not replayed enough for, those they failed, and those for which no replica was fit."""
         pools = (self._readers, self._writers)
         return {
             "connects": sum(pool.connects for pool in pools),
@@ -145,6 +163,10 @@ class PostgresDatabase:
             "retried": self._writer.retried,
             "doubted": self._writer.doubted,
             "primary_switches": self._watch.switches,
+            "replica_reads": self._replicas.reads,
+            "replica_behind": self._replicas.behind,
+            "replica_failures": self._replicas.failures,
+            "replica_nobody": self._replicas.nobody,
         }
 
     def hosts(self) -> tuple[HostState, ...]:
@@ -189,9 +211,14 @@ class PostgresDatabase:
         if isinstance(view, Refused):
             return view
         asked, rising = within(view.spans, after, before), after is not None
-        wanted = (app, conv, asked, rising, limit, bytes_max)
-        entries = await self._read(lambda connection: reading.entries(connection, *wanted)) if asked else []
-        return page_of(view, asked, entries, rising)
+        wanted = Wanted(app, conv, asked, rising, limit, bytes_max)
+        return page_of(view, asked, await self._entries(wanted) if asked else [], rising)
+
+    async def _entries(self, wanted: Wanted) -> list[Entry]:
+        found = await self._replicas.entries(wanted, self._reign)
+        if found is not None:
+            return found
+        return await self._read(lambda connection: reading.entries(connection, *wanted))
 
     async def conversation(self, app: str, conv: str) -> Conversation | None:
         return await self._read(lambda connection: reading.conversation(connection, app, conv))
@@ -205,11 +232,17 @@ class PostgresDatabase:
     async def inboxes(self, app: str, users: Sequence[str]) -> list[Inbox]:
         return await self._read(lambda connection: lists.inboxes(connection, app, users))
 
+    async def memberships(self, app: str, pairs: Sequence[UserConv]) -> list[bool]:
+        return await self._read(lambda connection: lists.memberships(connection, app, pairs))
+
     async def heads(self, app: str, convs: Sequence[str]) -> dict[str, int]:
         return await self._read(lambda connection: lists.heads(connection, app, convs))
 
-    async def summaries(self, app: str, user: str, *, page: str = "", limit: int = 500) -> Summaries:
-        return await self._read(lambda connection: lists.summaries(connection, app, user, page, limit))
+    async def summaries(
+        self, app: str, user: str, convs: Sequence[str], *, below: Mark = TOP, limit: int = 500
+    ) -> list[Listed]:
+        span = (below, limit)
+        return await self._read(lambda connection: lists.summaries(connection, app, user, convs, *span))
 
     async def advance(self, updates: Sequence[CursorUpdate]) -> list[CursorUpdate]:
         if not updates:

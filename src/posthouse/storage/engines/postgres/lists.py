@@ -9,22 +9,31 @@ from typing import Any, Final
 from posthouse.model.conversation import Kind, Role
 from posthouse.model.ids import account_id
 from posthouse.protocol.frames import Summary
-from posthouse.storage.base import Inbox, Summaries
+from posthouse.storage.base import Inbox, Listed, UserConv
 from posthouse.storage.engines.postgres.connection import Connection
 from posthouse.storage.engines.postgres.keys import possible, possible_only
 from posthouse.storage.engines.postgres.reading import ENTRY_COLUMNS, entry_of
+from posthouse.storage.marks import Mark
 
 _INBOXES = """
 SELECT coalesce((SELECT head FROM log WHERE app = $1 AND conv = wanted.log), 0),
     ARRAY(
-        SELECT inbox.conv FROM inbox CROSS JOIN LATERAL (
-            SELECT FROM member WHERE member.app = $1 AND member.conv = inbox.conv
-                AND member.user_id = wanted.user_id AND until_seq IS NULL LIMIT 1
-        ) AS still_member
+        SELECT conv FROM inbox
         WHERE inbox.app = $1 AND inbox.user_id = wanted.user_id AND joined_seq > left_seq
+    ),
+    ARRAY(
+        SELECT conv FROM inbox
+        WHERE inbox.app = $1 AND inbox.user_id = wanted.user_id AND joined_seq <= left_seq
     )
 FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS wanted (user_id, log, at)
 ORDER BY at
+"""
+_MEMBERSHIPS = """
+SELECT user_id, conv FROM unnest($2::text[], $3::text[]) AS wanted (user_id, conv)
+CROSS JOIN LATERAL (
+    SELECT FROM member WHERE member.app = $1 AND member.conv = wanted.conv AND member.user_id = wanted.user_id
+        AND until_seq IS NULL LIMIT 1
+) AS is_member
 """
 _HEADS = """
 SELECT found.* FROM unnest($2::text[]) AS wanted (conv)
@@ -38,25 +47,25 @@ WITH listed AS MATERIALIZED (
     SELECT log.*, newest.role, newest.from_seq, newest.from_ordinal, newest.until_seq IS NOT NULL AS has_left,
         coalesce(newest.until_seq, log.log_head) AS head, coalesce(read_seq, 0) AS read_seq,
         coalesce(read_ordinal, 0) AS read_ordinal, coalesce(delivered_seq, 0) AS delivered_seq, activity.at_ms
-    FROM inbox
+    FROM unnest($6::text[]) AS wanted (conv)
     CROSS JOIN LATERAL (
         SELECT conv, kind, title, head AS log_head, ordinal, first_seq, members, active_ms
-        FROM log WHERE log.app = inbox.app AND log.conv = inbox.conv LIMIT 1
+        FROM log WHERE log.app = $1 AND log.conv = wanted.conv LIMIT 1
     ) AS log
     CROSS JOIN LATERAL (
-        SELECT * FROM member WHERE member.app = inbox.app AND member.conv = inbox.conv AND member.user_id = $2
+        SELECT * FROM member WHERE member.app = $1 AND member.conv = wanted.conv AND member.user_id = $2
         ORDER BY from_seq DESC LIMIT 1
     ) AS newest
     CROSS JOIN LATERAL (
         SELECT CASE WHEN newest.until_seq IS NULL THEN log.active_ms ELSE (
-            SELECT at_ms FROM entry WHERE app = inbox.app AND conv = inbox.conv AND seq = newest.until_seq
+            SELECT at_ms FROM entry WHERE app = $1 AND conv = wanted.conv AND seq = newest.until_seq
         ) END AS at_ms
     ) AS activity
     LEFT JOIN LATERAL (
         SELECT read_seq, read_ordinal, delivered_seq FROM cursor
-        WHERE cursor.app = inbox.app AND cursor.conv = inbox.conv AND cursor.user_id = $2 LIMIT 1
+        WHERE cursor.app = $1 AND cursor.conv = wanted.conv AND cursor.user_id = $2 LIMIT 1
     ) AS cursor ON true
-    WHERE inbox.app = $1 AND inbox.user_id = $2 AND (activity.at_ms, log.conv) < ($3, $4 COLLATE "C")
+    WHERE (activity.at_ms, log.conv) < ($3, $4 COLLATE "C")
     ORDER BY activity.at_ms DESC, log.conv DESC LIMIT $5
 )
 SELECT listed.conv, listed.kind, title, listed.ordinal, first_seq, members, role, from_seq, from_ordinal, has_left,
@@ -80,16 +89,24 @@ _FACTS: Final = 17
 _ACTIVE_MS: Final = 14
 """The column of `_LISTED` by which the list is ordered."""
 
-NEWEST: Final = (2**63 - 1, "")
-"""Before everything in a list: where its first page begins."""
-
 
 async def inboxes(connection: Connection, app: str, users: Sequence[str]) -> list[Inbox]:
     """As `Log.inboxes` says."""
     known = possible_only(users)
     rows = await connection.fetch(_INBOXES, app, known, list(map(account_id, known)))
-    found = {user: Inbox(user, head, tuple(convs)) for user, (head, convs) in zip(known, rows, strict=True)}
+    found = {
+        user: Inbox(user, head, tuple(convs), tuple(left))
+        for user, (head, convs, left) in zip(known, rows, strict=True)
+    }
     return [found.get(user, Inbox(user, 0, ())) for user in users]
+
+
+async def memberships(connection: Connection, app: str, pairs: Sequence[UserConv]) -> list[bool]:
+    """As `Log.memberships` says."""
+    known = [pair for pair in pairs if all(map(possible, pair))]
+    users, convs = zip(*known, strict=True) if known else ((), ())
+    found = {tuple(row) for row in await connection.fetch(_MEMBERSHIPS, app, users, convs)}
+    return [pair in found for pair in pairs]
 
 
 async def heads(connection: Connection, app: str, convs: Sequence[str]) -> dict[str, int]:
@@ -97,14 +114,14 @@ async def heads(connection: Connection, app: str, convs: Sequence[str]) -> dict[
     return dict(await connection.fetch(_HEADS, app, possible_only(convs)))
 
 
-async def summaries(connection: Connection, app: str, user: str, page: str, limit: int) -> Summaries:
+async def summaries(
+    connection: Connection, app: str, user: str, convs: Sequence[str], below: Mark, limit: int
+) -> list[Listed]:
     """As `Log.summaries` says."""
     if not possible(user):
-        return Summaries((), "")
-    rows = await connection.fetch(_LISTED, app, user, *_mark_of(page), limit + 1)
-    more, rows = len(rows) > limit, rows[:limit]
-    items = tuple(_summary(tuple(row)) for row in rows)
-    return Summaries(items, f"{rows[-1][_ACTIVE_MS]}:{items[-1].conv}" if more else "")
+        return []
+    rows = await connection.fetch(_LISTED, app, user, *below, limit, possible_only(convs))
+    return [Listed(row[_ACTIVE_MS], _summary(tuple(row))) for row in rows]
 
 
 def _summary(row: Sequence[Any]) -> Summary:
@@ -128,10 +145,3 @@ def _summary(row: Sequence[Any]) -> Summary:
         left=left,
         last=None if row[_FACTS] is None else entry_of(row[_FACTS:]),
     )
-
-
-def _mark_of(page: str) -> tuple[int, str]:
-    """The place in the list that a page begins after; a mark that is none stands for the beginning."""
-    active_ms, colon, conv = page.partition(":")
-    is_mark = colon and active_ms.isdecimal() and len(active_ms) < 19 and possible(conv)
-    return (int(active_ms), conv) if is_mark else NEWEST

@@ -22,6 +22,7 @@ from posthouse.storage.base import (
     FeedEntry,
     FeedPosition,
     Inbox,
+    Listed,
     Outcome,
     Page,
     Refused,
@@ -29,8 +30,8 @@ from posthouse.storage.base import (
     StorageError,
     StorageFull,
     StorageUnavailable,
-    Summaries,
     User,
+    UserConv,
 )
 from posthouse.storage.engines.sqlite import cursors, directory, feed, lists, reading
 from posthouse.storage.engines.sqlite.appending import append, refusals
@@ -38,6 +39,7 @@ from posthouse.storage.engines.sqlite.checkpoints import Checkpoints
 from posthouse.storage.engines.sqlite.connection import open_reader, open_writer
 from posthouse.storage.engines.sqlite.schema import check_current, load_facts, migrate, write_probe
 from posthouse.storage.engines.sqlite.threads import Threads
+from posthouse.storage.marks import TOP, Mark
 
 READERS = 3
 READS_WAITING_MAX = 2_000
@@ -127,11 +129,17 @@ class SqliteDatabase:
     async def inboxes(self, app: str, users: Sequence[str]) -> list[Inbox]:
         return await self._read(lambda connection: lists.inboxes(connection, app, users))
 
+    async def memberships(self, app: str, pairs: Sequence[UserConv]) -> list[bool]:
+        return await self._read(lambda connection: lists.memberships(connection, app, pairs))
+
     async def heads(self, app: str, convs: Sequence[str]) -> dict[str, int]:
         return await self._read(lambda connection: lists.heads(connection, app, convs))
 
-    async def summaries(self, app: str, user: str, *, page: str = "", limit: int = 500) -> Summaries:
-        return await self._read(lambda connection: lists.summaries(connection, app, user, page, limit))
+    async def summaries(
+        self, app: str, user: str, convs: Sequence[str], *, below: Mark = TOP, limit: int = 500
+    ) -> list[Listed]:
+        span = (below, limit)
+        return await self._read(lambda connection: lists.summaries(connection, app, user, convs, *span))
 
     async def advance(self, updates: Sequence[CursorUpdate]) -> list[CursorUpdate]:
         moved: list[CursorUpdate] = []

@@ -1,6 +1,6 @@
 """A user's conversations: where they stand, and the list with unread counts. Runs in the reader threads.
 
-Two steps, never joined: first the inbox, which lies with the user, then the conversations, each with its own shard.
+The inbox lies with the user, everything else with the conversations: no statement joins the two.
 """
 
 from collections.abc import Sequence
@@ -13,19 +13,17 @@ from posthouse.model.conversation import Kind, Role
 from posthouse.model.entry import Entry
 from posthouse.model.ids import account_id
 from posthouse.protocol.frames import Summary
-from posthouse.storage.base import Inbox, Summaries
+from posthouse.storage.base import Inbox, Listed, UserConv
 from posthouse.storage.engines.sqlite.reading import ENTRY_COLUMNS, entry_of
 from posthouse.storage.engines.sqlite.transaction import viewing
-from posthouse.storage.marks import Mark, mark_of, text_of
+from posthouse.storage.marks import Mark
 
-_INBOXES = """SELECT user, conv FROM inbox
-    WHERE app = ?1 AND user IN (SELECT value FROM json_each(?2)) AND joined_seq > left_seq"""
+_INBOXES = """SELECT user, conv, joined_seq > left_seq FROM inbox
+    WHERE app = ?1 AND user IN (SELECT value FROM json_each(?2))"""
 _HEADS = "SELECT conv, head FROM log WHERE app = ?1 AND conv IN (SELECT value FROM json_each(?2))"
-_STILL_MEMBERS = """SELECT user, conv FROM json_each(?2) AS pair
-    CROSS JOIN member ON app = ?1 AND conv = pair.value ->> 1 AND user = pair.value ->> 0 AND until_seq IS NULL
-    ORDER BY pair.key"""
+_MEMBERSHIPS = """SELECT pair.key FROM json_each(?2) AS pair
+    CROSS JOIN member ON app = ?1 AND conv = pair.value ->> 1 AND user = pair.value ->> 0 AND until_seq IS NULL"""
 
-_INBOX = "SELECT conv FROM inbox WHERE app = ? AND user = ?"
 # The newest interval decides: a member of today, or someone who left and still sees what was before.
 _LISTED = """SELECT log.conv, log.kind, log.title, log.head, log.ordinal, log.first_seq, log.members,
         member.role, member.from_seq, member.from_ordinal, member.until_seq,
@@ -49,7 +47,7 @@ _PEERS = """SELECT conv, user FROM json_each(?2) AS wanted
     CROSS JOIN member ON app = ?1 AND conv = wanted.value AND user <> ?3"""
 
 
-class Listed(NamedTuple):
+class Row(NamedTuple):
     """A row of `_LISTED`."""
 
     conv: str
@@ -77,10 +75,10 @@ class Listed(NamedTuple):
         """What is unread or mentions the user lies beyond this entry."""
         return max(self.read, self.from_seq)
 
-    def summary(self, last: Entry | None, mentions: int, peer: str) -> Summary:
+    def listed(self, last: Entry | None, mentions: int, peer: str) -> Listed:
         """The item of the user's list. Nothing counts as unread in a conversation that the user has left."""
         left = self.until_seq is not None
-        return Summary(
+        summary = Summary(
             conv=self.conv,
             kind=Kind(self.kind),
             role=Role(self.role),
@@ -97,18 +95,32 @@ class Listed(NamedTuple):
             left=left,
             last=last,
         )
+        return Listed(self.active_ms, summary)
 
 
 def inboxes(connection: apsw.Connection, app: str, users: Sequence[str]) -> list[Inbox]:
-    """As `Log.inboxes` says. An inbox may lag behind; who is a member is asked of the conversations themselves."""
+    """As `Log.inboxes` says."""
     with viewing(connection):
-        pairs = connection.execute(_INBOXES, (app, _json(list(users)))).fetchall()
-        followed = connection.execute(_STILL_MEMBERS, (app, _json(pairs))).fetchall()
+        rows = connection.execute(_INBOXES, (app, _json(list(users)))).fetchall()
         accounts = heads(connection, app, [account_id(user) for user in users])
-    convs: dict[str, list[str]] = {user: [] for user in users}
-    for user, conv in followed:
-        convs[str(user)].append(str(conv))
-    return [Inbox(user, accounts.get(account_id(user), 0), tuple(convs[user])) for user in users]
+    convs: dict[tuple[str, bool], list[str]] = {}
+    for user, conv, joined in rows:
+        convs.setdefault((str(user), bool(joined)), []).append(str(conv))
+    return [
+        Inbox(
+            user,
+            accounts.get(account_id(user), 0),
+            tuple(convs.get((user, True), ())),
+            tuple(convs.get((user, False), ())),
+        )
+        for user in users
+    ]
+
+
+def memberships(connection: apsw.Connection, app: str, pairs: Sequence[UserConv]) -> list[bool]:
+    """As `Log.memberships` says."""
+    found = {at for (at,) in connection.execute(_MEMBERSHIPS, (app, _json(pairs)))}
+    return [at in found for at in range(len(pairs))]
 
 
 def heads(connection: apsw.Connection, app: str, convs: Sequence[str]) -> dict[str, int]:
@@ -116,28 +128,26 @@ def heads(connection: apsw.Connection, app: str, convs: Sequence[str]) -> dict[s
     return dict(connection.execute(_HEADS, (app, _json(list(convs)))))
 
 
-def summaries(connection: apsw.Connection, app: str, user: str, page: str, limit: int) -> Summaries:
+def summaries(
+    connection: apsw.Connection, app: str, user: str, convs: Sequence[str], below: Mark, limit: int
+) -> list[Listed]:
     """As `Log.summaries` says."""
     with viewing(connection):
-        convs = [conv for (conv,) in connection.execute(_INBOX, (app, user))]
-        wanted = (app, _json(convs), user, *mark_of(page), limit + 1)
-        listed = [Listed(*row) for row in connection.execute(_LISTED, wanted)]
-        more, listed = len(listed) > limit, listed[:limit]
-        items = _complete(connection, app, user, listed)
-    return Summaries(tuple(items), text_of(Mark(listed[-1].active_ms, listed[-1].conv)) if more else "")
+        wanted = (app, _json(list(convs)), user, *below, limit)
+        return _complete(connection, app, user, [Row(*row) for row in connection.execute(_LISTED, wanted)])
 
 
-def _complete(connection: apsw.Connection, app: str, user: str, listed: Sequence[Listed]) -> list[Summary]:
+def _complete(connection: apsw.Connection, app: str, user: str, rows: Sequence[Row]) -> list[Listed]:
     """What only the conversations of this page need: last entries, mentions, the peers of direct ones."""
-    last = _json([(each.conv, each.visible_head) for each in listed])
-    floors = _json([(each.conv, each.floor) for each in listed if each.until_seq is None])
-    directs = _json([each.conv for each in listed if each.kind == Kind.DIRECT])
+    last = _json([(each.conv, each.visible_head) for each in rows])
+    floors = _json([(each.conv, each.floor) for each in rows if each.until_seq is None])
+    directs = _json([each.conv for each in rows if each.kind == Kind.DIRECT])
     entries = {entry.conv: entry for entry in map(entry_of, connection.execute(_LAST, (app, last)))}
     mentions = dict(connection.execute(_MENTIONS, (app, floors, user)))
     peers = dict(connection.execute(_PEERS, (app, directs, user)))
     return [
-        each.summary(entries.get(each.conv), mentions.get(each.conv, 0), peers.get(each.conv, ""))
-        for each in listed
+        each.listed(entries.get(each.conv), mentions.get(each.conv, 0), peers.get(each.conv, ""))
+        for each in rows
     ]
 
 

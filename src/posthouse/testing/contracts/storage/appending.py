@@ -10,7 +10,7 @@ from posthouse.model.ids import direct_id
 from posthouse.protocol.codes import Code
 from posthouse.storage.base import FUTURE_MS_MAX, REPEAT_WINDOW_MS, Appended, Refused
 from posthouse.testing.contracts.storage.opened import OpenDatabase, Opened
-from posthouse.testing.contracts.storage.talk import Talk, seqs
+from posthouse.testing.contracts.storage.talk import Talk, seqs, whole_list
 
 
 class Appending(Opened):
@@ -273,7 +273,7 @@ class Appending(Opened):
         await talk.done(talk.send(name, name, name, device=name, client_id=name[:64], mentions=(name,)))
         (entry,) = (await talk.page(name, name, after=1)).entries
         assert (entry.conv, entry.sender, entry.device, entry.mentions) == (name, name, name, (name,))
-        (summary,) = (await talk.database.summaries(talk.app, name)).items
+        (summary,) = await whole_list(talk, name)
         assert (summary.conv, summary.mentions) == (name, 1)
         assert seqs(await talk.entries(name)) == [1, 2]
 

@@ -3,13 +3,14 @@
 import pytest
 
 from posthouse.kit.clock import SystemClock
+from posthouse.messaging.listing import listing
 from posthouse.model.conversation import Kind, Role
 from posthouse.model.cursor import Cursor
 from posthouse.model.ids import account_id, direct_id
 from posthouse.protocol.frames import MemberCursor, Summary
 from posthouse.storage.base import CursorUpdate, Inbox
 from posthouse.testing.contracts.storage.opened import OpenDatabase, Opened
-from posthouse.testing.contracts.storage.talk import Talk
+from posthouse.testing.contracts.storage.talk import Talk, whole_list
 
 
 async def _advance(talk: Talk, user: str, conv: str, read: int = 0, delivered: int = 0) -> list[CursorUpdate]:
@@ -17,9 +18,14 @@ async def _advance(talk: Talk, user: str, conv: str, read: int = 0, delivered: i
 
 
 async def _summary(talk: Talk, user: str, conv: str) -> Summary:
-    items = (await talk.database.summaries(talk.app, user)).items
-    (found,) = (each for each in items if each.conv == conv)
+    (found,) = (each for each in await whole_list(talk, user) if each.conv == conv)
     return found
+
+
+async def _listed(talk: Talk, user: str) -> tuple[str, ...]:
+    (inbox,) = await talk.database.inboxes(talk.app, [user])
+    assert inbox is not None
+    return inbox.convs
 
 
 async def _unread(talk: Talk, user: str, conv: str = "g") -> int:
@@ -32,28 +38,40 @@ class Lists(Opened):
         await talk.start("g1", "ann", "ben")
         await talk.start("g2", "ann")
         ann, nobody, ben = await talk.database.inboxes(talk.app, ["ann", "nobody", "ben"])
+        assert ann is not None
         assert (ann.user, ann.account_head, sorted(ann.convs)) == ("ann", 2, ["g1", "g2"])
         assert nobody == Inbox("nobody", 0, ())
         assert ben == Inbox("ben", 1, ("g1",))
         assert await talk.database.inboxes(talk.app, []) == []
 
-    async def test_an_inbox_that_lags_behind_shows_nobody_what_is_not_theirs(self, talk: Talk) -> None:
-        """Removed a moment ago, and the account log does not know yet: the conversation is not followed."""
+    async def test_an_inbox_says_nothing_about_membership(self, talk: Talk) -> None:
+        """It lies with the user and lags behind; the conversations themselves know who is a member now."""
         await talk.start("g", "ann", "ben")
-        await talk.done(talk.leave("g", "ben"))
-        (ben,) = await talk.database.inboxes(talk.app, ["ben"])
-        assert ben.convs == ()
-        await talk.done(talk.listed("stranger's", "ben", 1))
-        (ben,) = await talk.database.inboxes(talk.app, ["ben"])
-        assert ben.convs == ()
+        await talk.done(talk.leave("g", "ben"), talk.listed("stranger's", "ben", 1))
+        assert sorted(await _listed(talk, "ben")) == ["g", "stranger's"]
+        pairs = [("ben", "g"), ("ben", "stranger's"), ("ann", "g"), ("ben", "g")]
+        assert await talk.database.memberships(talk.app, pairs) == [False, False, True, False]
+        assert await talk.database.memberships(talk.app, []) == []
+
+    async def test_a_member_who_came_back_is_one(self, talk: Talk) -> None:
+        await talk.start("g", "ann", "ben")
+        await talk.done(talk.leave("g", "ben"), talk.join("g", "ben"))
+        assert await talk.database.memberships(talk.app, [("ben", "g")]) == [True]
 
     async def test_joining_again_and_leaving_may_be_listed_in_any_order(self, talk: Talk) -> None:
         """Two readers of the feed may overlap: the later seq decides, not the later write."""
         await talk.start("g", "ann", "ben")
         await talk.done(talk.leave("g", "ben"), talk.join("g", "ben"))
         await talk.done(talk.listed("g", "ben", 3), talk.listed("g", "ben", 1, 2))
+        assert await _listed(talk, "ben") == ("g",)
+
+    async def test_an_inbox_keeps_what_was_left_apart(self, talk: Talk) -> None:
+        await talk.start("g", "ann", "ben")
+        await talk.start("h", "ann", "ben")
+        await talk.done(talk.leave("g", "ben"), talk.listed("g", "ben", 1, 2))
         (ben,) = await talk.database.inboxes(talk.app, ["ben"])
-        assert ben.convs == ("g",)
+        assert ben is not None
+        assert (ben.convs, ben.left) == (("h",), ("g",))
 
     async def test_heads_of_many_logs(self, talk: Talk) -> None:
         await talk.start("g1", "ann")
@@ -149,7 +167,7 @@ class Lists(Opened):
         await talk.say("g07", "ann", "newest")
         found, page = [], ""
         while True:
-            items, page = await talk.database.summaries(talk.app, "ann", page=page, limit=limit)
+            items, page = await listing(talk.database, talk.app, "ann", page=page, limit=limit)
             assert len(items) <= limit
             found += [each.conv for each in items]
             if not page:
@@ -158,7 +176,19 @@ class Lists(Opened):
         assert sorted(found) == convs
 
     async def test_a_list_of_nobody_is_empty(self, talk: Talk) -> None:
-        assert await talk.database.summaries(talk.app, "nobody") == ((), "")
+        await talk.start("g", "ann")
+        assert await listing(talk.database, talk.app, "nobody") == ((), "")
+        assert await talk.database.summaries(talk.app, "ann", []) == []
+        assert await talk.database.summaries(talk.app, "ann", ["missing"]) == []
+
+    async def test_only_what_was_asked_for_is_listed(self, talk: Talk) -> None:
+        """Of the conversations given, those that the user is or was in, below the mark."""
+        for conv in ("g", "h", "strangers'"):
+            await talk.start(conv, "ben", *(() if conv == "strangers'" else ("ann",)))
+        found = await talk.database.summaries(talk.app, "ann", ["g", "strangers'"])
+        assert [each.summary.conv for each in found] == ["g"]
+        below = await talk.database.summaries(talk.app, "ann", ["g", "h"], below=found[0].mark)
+        assert found[0].mark not in [each.mark for each in below]
 
     @pytest.mark.parametrize(
         "page", ["x", ":", "9" * 40 + ":g", "9" * 5000 + ":g", "-1:g", "1:", "\0", "5:\0", "5:\ud800"]
@@ -166,7 +196,7 @@ class Lists(Opened):
     async def test_a_mark_that_is_none_gives_a_page(self, talk: Talk, page: str) -> None:
         """Marks come from clients: one that was made up harms nobody."""
         await talk.start("g", "ann")
-        items, _ = await talk.database.summaries(talk.app, "ann", page=page)
+        items, _ = await listing(talk.database, talk.app, "ann", page=page)
         assert len(items) <= 1
 
     async def test_cursors_never_move_back(self, talk: Talk) -> None:

@@ -139,7 +139,13 @@ class Reading(Opened):
         assert await database.members(app, "g\0") == []
         assert await database.inboxes(app, [odd]) == [Inbox(odd, 0, ())]
         assert await database.heads(app, ["g\0", "g"]) == {"g": 1}
-        assert await database.summaries(app, odd) == ((), "")
+        assert await database.memberships(app, [(odd, "g"), ("ann", "g\0"), ("ann", "g")]) == [
+            False,
+            False,
+            True,
+        ]
+        assert await database.summaries(app, odd, ["g"]) == []
+        assert await database.summaries(app, "ann", ["g\0"]) == []
         assert await database.cursors(app, "g", [odd]) == []
         assert await database.cursors(app, "g\0", []) == []
         said = [CursorUpdate(app, odd, Cursor("g", 1)), CursorUpdate(app, "ann", Cursor("g\0", 1))]

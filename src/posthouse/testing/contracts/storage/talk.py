@@ -7,11 +7,13 @@ from typing import Any
 import msgspec
 
 from posthouse.kit.clock import SystemClock
+from posthouse.messaging.listing import listing
 from posthouse.model import entry
 from posthouse.model.conversation import Kind, Role
 from posthouse.model.entry import Entry
 from posthouse.model.ids import account_id, direct_id
 from posthouse.protocol.codes import Code
+from posthouse.protocol.frames import Summary
 from posthouse.storage.base import (
     Append,
     Appended,
@@ -118,6 +120,11 @@ class Talk:
     async def texts(self, conv: str, user: str | None = None) -> list[str]:
         """The texts of the messages in a log."""
         return [text_of(each) for each in await self.entries(conv, user) if each.kind == entry.MESSAGE]
+
+
+async def whole_list(talk: Talk, user: str) -> list[Summary]:
+    """The user's conversation list."""
+    return list((await listing(talk.database, talk.app, user)).items)
 
 
 def seqs(entries: Sequence[Entry]) -> list[int]:
