@@ -1,10 +1,15 @@
 """HAProxy in front of the nodes, where it is installed."""
 
+import resource
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from posthouse.cluster.haproxy import HaproxyPlan, Server, render
 from posthouse.kit.clock import Clock
 from posthouse.testing.playground.part import Part, Port, listens, written
+
+FILES_SPARE = 1_200
+CONNECTIONS_MAX = 15_000
 
 
 class Haproxy(Part):
@@ -27,29 +32,14 @@ class Haproxy(Part):
         return await listens(self.port.listen)
 
 
-def plain_config(port: int, nodes: Sequence[tuple[str, int]]) -> str:
-    """A configuration that spreads connections over `nodes`, given by name and port."""
-    servers = "\n".join(
-        f"    server {name} 127.0.0.1:{port} check inter 1s fastinter 500ms rise 2 fall 2"
-        for name, port in nodes
+def configuration(port: int, servers: Sequence[Server]) -> str:
+    """What `posthouse haproxy config` renders for these nodes, with as many connections as this machine allows."""
+    files_max = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    each = (files_max // 2 - FILES_SPARE) // max(1, len(servers))
+    plan = HaproxyPlan(
+        servers=tuple(servers),
+        bind=f"127.0.0.1:{port}",
+        stats_socket="unix@stats.sock",  # beside the file: a path may have 97 bytes only
+        server_maxconn=max(100, min(each, CONNECTIONS_MAX)),
     )
-    return f"""\
-global
-    maxconn 4000
-defaults
-    mode http
-    timeout connect 2s
-    timeout client 75s
-    timeout server 75s
-    timeout tunnel 1h
-    option redispatch
-    retries 2
-frontend clients
-    bind 127.0.0.1:{port}
-    default_backend nodes
-backend nodes
-    balance leastconn
-    option httpchk GET /readyz
-    default-server on-marked-down shutdown-sessions
-{servers}
-"""
+    return render(plan)

@@ -20,12 +20,14 @@ class NodeServer(Part):
         name: str,
         folder: Path,
         port: Port,
+        agent_port: Port,
         clock: Clock,
         *,
         settings: Callable[["NodeServer"], Mapping[str, Any]],
         http: aiohttp.ClientSession,
     ) -> None:
         super().__init__(name, "node", folder, port, clock)
+        self.agent_port = agent_port
         self._settings = settings
         self._http = http
 

@@ -14,11 +14,12 @@ import msgspec
 from posthouse.app.config.values import Config
 from posthouse.app.secrets import DEFAULT_APP, Secrets, load_or_create
 from posthouse.auth.keys import api_key_hash
+from posthouse.cluster.haproxy import Server
 from posthouse.kit.chance import system_random
 from posthouse.kit.clock import Clock
 from posthouse.testing.faultproxy import Faults
 from posthouse.testing.playground.etcd import EtcdMember
-from posthouse.testing.playground.haproxy import Haproxy, plain_config
+from posthouse.testing.playground.haproxy import Haproxy, configuration
 from posthouse.testing.playground.network import Network
 from posthouse.testing.playground.node import NodeServer
 from posthouse.testing.playground.part import Part, PartStatus, Port, State, listens
@@ -326,7 +327,13 @@ class Playground:
         name = f"node-{number}"
         port = self._port(name, self.plan.port + number if self.plan.port else 0)
         node = NodeServer(
-            name, self.folder / name, port, self._clock, settings=self._node_settings, http=self._http
+            name,
+            self.folder / name,
+            port,
+            self._port(name),
+            self._clock,
+            settings=self._node_settings,
+            http=self._http,
         )
         self.nodes.append(node)
         return node
@@ -339,10 +346,14 @@ class Playground:
             self._front,
             self._clock,
             program=self._programs.haproxy,
-            render=lambda: plain_config(
-                self._front.listen, [(node.name, node.port.public) for node in self.nodes]
-            ),
+            render=self._haproxy_configuration,
         )
+
+    def _haproxy_configuration(self) -> str:
+        nodes = [
+            Server(node.name, "127.0.0.1", node.port.public, node.agent_port.public) for node in self.nodes
+        ]
+        return configuration(self._front.listen, nodes)
 
     # What the nodes are told
 
@@ -354,6 +365,8 @@ class Playground:
             "listen": {"host": "127.0.0.1", "port": node.port.listen, "public_url": node.url},
             "data": {"folder": str(node.folder / "data")},
             "node": {"name": node.name},
+            "agent": {"port": node.agent_port.listen},
+            "cache": {"url": self.cache_url},
             "auth": {"resume_secret": secrets.resume_secret},
             "apps": {DEFAULT_APP: {"api_key_hashes": [api_key_hash(secrets.api_key)], "keys": [key]}},
         }
@@ -361,8 +374,6 @@ class Playground:
             tables["databases"] = {name: {"url": url} for name, url in urls.items()}
         else:
             tables["database"] = {"url": next(iter(urls.values()))}
-        if _knows("cache"):
-            tables["cache"] = {"url": self.cache_url}
         for key_, value in self.plan.settings.items():
             room, _, name = key_.rpartition(".")
             tables.setdefault(room, {})[name] = value
