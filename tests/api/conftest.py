@@ -18,7 +18,7 @@ from posthouse.auth.tokens import TokenIssuer, TokenVerifier
 from posthouse.kit.clock import ManualClock
 from posthouse.storage.base import Database
 from posthouse.storage.engines.sqlite.database import SqliteDatabase
-from tests.api.site import APPS, Node, Site
+from tests.api.site import APPS, OPERATORS, Cluster, Node, Site
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ async def site(
     database: Database, clock: ManualClock, settings: ApiSettings, answered: list[tuple[str, int]]
 ) -> AsyncIterator[Site]:
     node = Node(database)
-    numbers = itertools.count()
+    numbers, cluster = itertools.count(), Cluster()
     context = Context(
         service=node,
         reader=database,
@@ -58,17 +58,19 @@ async def site(
         settings=settings,
         clock=clock,
         new_id=lambda: f"fresh-{next(numbers)}",
+        cluster=cluster,
     )
     verifier = TokenVerifier(APPS, ttl_s_max=settings.token_ttl_s_max)
     hashes = [(app, each) for app, keys in APPS.items() for each in keys.api_key_hashes]
-    app = build_api(context, Credentials(verifier, ApiKeys(hashes)), lambda *answer: answered.append(answer))
+    credentials = Credentials(verifier, ApiKeys(hashes), OPERATORS)
+    app = build_api(context, credentials, lambda *answer: answered.append(answer))
     runner = await server.start(app)
     assert runner.server is not None
     listening = await asyncio.get_running_loop().create_server(runner.server, "127.0.0.1", 0)
     host, port = listening.sockets[0].getsockname()
     try:
         async with aiohttp.ClientSession() as session:
-            yield Site(f"http://{host}:{port}", session, node, clock)
+            yield Site(f"http://{host}:{port}", session, node, clock, cluster)
     finally:
         listening.close()
         await runner.cleanup()

@@ -16,9 +16,11 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 from yarl import URL
 
+from posthouse.api.operating import Drained, Move, Nodes, NodeStatus, Refused
 from posthouse.api.service import Endpoint
 from posthouse.api.web import openapi_json
 from posthouse.auth.keys import Algorithm, AppKeys, SigningKey, api_key_hash
+from posthouse.auth.operators import OperatorKeys
 from posthouse.auth.tokens import TokenIssuer
 from posthouse.health.readiness import Readiness
 from posthouse.kit.clock import ManualClock
@@ -58,6 +60,8 @@ def user(name: str, app: str = "acme", device: str = "") -> Caller:
     return Caller({"Authorization": f"Bearer {token}"})
 
 
+OPERATOR = Caller({"X-Operator-Key": "pho_the-operator-s-key"})
+OPERATORS = OperatorKeys([api_key_hash(OPERATOR.headers["X-Operator-Key"])])
 ALICE, BOB, CAROL, MALLORY = (user(name) for name in ("alice", "bob", "carol", "mallory"))
 
 
@@ -104,6 +108,51 @@ class Node:
         await self.database.advance([CursorUpdate(app, who, Cursor(conv, seq, seq))])
 
 
+class Cluster:
+    """A cluster of `a`, `b` and `c`, of which `c` cannot be spared."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[object, ...]] = []
+
+    def nodes(self) -> Nodes:
+        found = tuple(node_status(name) for name in "abc")
+        return Nodes(asked="a", known=True, why="3 of 3 nodes are there", nodes=found)
+
+    def drain(self, node: str, within_s: float, undo: bool) -> Drained:
+        if node not in "abc":
+            raise KeyError(node)
+        if node == "c":
+            raise Refused("no other node could take its sessions")
+        self.told.append((node, within_s, undo))
+        return Drained(node=node, sessions=7, reason=f"{node} drains")
+
+    def rebalance(self, dry_run: bool) -> Sequence[Move]:
+        self.told.append(("rebalance", dry_run))
+        return [Move(node="a", sessions=3, reason="a sheds")]
+
+
+def node_status(name: str) -> NodeStatus:
+    numbers = dict.fromkeys(
+        ("silent_s", "up_s", "deliveries_per_s", "errors_per_s", "latency_ms", "cpu", "memory", "network"),
+        0.5,
+    )
+    texts = dict.fromkeys(("why", "reason", "zone", "version", "clients_url", "api_url"), "text")
+    return NodeStatus(
+        node=name,
+        presence="live",
+        ready=True,
+        draining=False,
+        sessions=7,
+        in_flight=0,
+        loop_lag_ms=1.0,
+        weight=1.0,
+        share=0.3,
+        agent_port=0,
+        **numbers,  # type: ignore[arg-type]
+        **texts,  # type: ignore[arg-type]
+    )
+
+
 class Reply(NamedTuple):
     """What came back."""
 
@@ -120,11 +169,14 @@ class Reply(NamedTuple):
 class Site:
     """A client of one API. Each answer must be what the OpenAPI document promises."""
 
-    def __init__(self, url: str, session: aiohttp.ClientSession, node: Node, clock: ManualClock) -> None:
+    def __init__(
+        self, url: str, session: aiohttp.ClientSession, node: Node, clock: ManualClock, cluster: Cluster
+    ) -> None:
         self.url = url
         self.session = session
         self.node = node
         self.clock = clock
+        self.cluster = cluster
 
     async def ask(
         self,

@@ -66,6 +66,8 @@ def test_security_is_as_the_routes_demand() -> None:
         expected = {"accessToken"} if Access.USER in route.access else set()
         if Access.BACK_END in route.access:
             expected.add("apiKey")
+        if Access.OPERATOR in route.access:
+            expected.add("operatorKey")
         assert schemes == expected or route.access is Access.ANYONE
 
 

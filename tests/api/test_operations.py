@@ -31,6 +31,15 @@ async def test_readiness_is_told_with_its_reason(site: Site, ready: bool, status
     )
 
 
+async def test_a_proxy_may_tell_a_draining_node_from_one_that_fails(site: Site) -> None:
+    """So that it sends nobody new there, and cuts nobody off."""
+    site.node.readiness = Readiness(False, "the node is draining", draining=True)
+    assert (await fetch(site, "/readyz?draining=404"))[0] == 404
+    assert (await fetch(site, "/readyz"))[0] == 503
+    site.node.readiness = Readiness(False, "the disk is full")
+    assert (await fetch(site, "/readyz?draining=404"))[0] == 503
+
+
 async def test_metrics_are_what_prometheus_reads(site: Site) -> None:
     Counter("letters", "Letters carried.", registry=site.node.registry).inc(3)
     status, content_type, body = await fetch(site, "/metrics")

@@ -8,6 +8,7 @@ from zlib import crc32
 
 from posthouse.api.credentials import Caller
 from posthouse.api.errors import ApiError
+from posthouse.api.operating import Cluster
 from posthouse.api.service import Reader, Service
 from posthouse.api.settings import ApiSettings
 from posthouse.auth.tokens import TokenIssuer
@@ -34,6 +35,7 @@ class Context:
     settings: ApiSettings
     clock: Clock
     new_id: Callable[[], str]
+    cluster: Cluster = field(default=None)  # type: ignore[assignment]  # until the node supplies it
     user_locks: tuple[asyncio.Lock, ...] = field(default_factory=_locks)
 
     def user_lock(self, app: str, user: str) -> asyncio.Lock:

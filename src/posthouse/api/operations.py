@@ -41,10 +41,12 @@ def add_operations(app: web.Application, service: Service) -> None:
         return _json(Health())
 
     async def readyz(request: web.Request) -> web.Response:
+        """`?draining=404` makes a node that drains answer so: HAProxy then keeps the sessions it has there."""
         found = service.ready()
         parts = tuple(ReadyPart(*part) for part in found.parts)
         answer = Ready(found.ready, found.reason, found.degraded, parts)
-        return _json(answer, status=200 if found.ready else 503)
+        asked_apart = found.draining and request.query.get("draining") == "404"
+        return _json(answer, status=200 if found.ready else 404 if asked_apart else 503)
 
     async def metrics(request: web.Request) -> web.Response:
         return web.Response(body=service.metrics_text(), headers={"Content-Type": METRICS_TYPE})

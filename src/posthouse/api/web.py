@@ -14,7 +14,7 @@ import msgspec
 from aiohttp import web
 
 import posthouse
-from posthouse.api import conversations, entries, members, node, users
+from posthouse.api import cluster, conversations, entries, members, node, users
 from posthouse.api.call import Call, Context
 from posthouse.api.credentials import OPERATOR_HEADER, Access, Caller, Credentials
 from posthouse.api.errors import ApiError
@@ -31,7 +31,7 @@ from posthouse.storage.base import StorageCorrupt, StorageUnavailable
 _log = logger(__name__)
 
 ROUTES: tuple[Route, ...] = tuple(
-    route for part in (users, conversations, members, entries, node) for route in part.routes.all
+    route for part in (users, conversations, members, entries, node, cluster) for route in part.routes.all
 )
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}

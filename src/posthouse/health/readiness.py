@@ -37,12 +37,14 @@ class Part(NamedTuple):
 
 
 class Readiness(NamedTuple):
-    """Whether this node should get traffic, and one sentence of why. `degraded`: ready, but something is wrong."""
+    """Whether this node should get traffic, and one sentence of why. `degraded`: ready, but something is wrong.
+    `draining`: not ready because it was told to send its clients away."""
 
     ready: bool
     reason: str
     degraded: bool = False
     parts: tuple[Part, ...] = ()
+    draining: bool = False
 
 
 STARTING = Readiness(False, "the node is starting")
@@ -57,7 +59,7 @@ def judge(
     """
     known = tuple(parts)
     if draining:
-        return Readiness(False, "the node is draining", parts=known)
+        return Readiness(False, "the node is draining", parts=known, draining=True)
     if not known:
         return STARTING
     fresh = [peer for peer in peers if peer.fresh and not peer.draining and peer.node != node]
