@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncpg
 import pytest
 
 from posthouse.kit.clock import SystemClock
@@ -14,7 +15,7 @@ from posthouse.storage.base import Append, Refused, StorageUnavailable
 from posthouse.storage.engines.postgres.database import PostgresDatabase, PostgresLimits
 from posthouse.testing.contracts.storage import Talk
 from posthouse.testing.postgres_cluster import LocalPostgresCluster
-from tests.storage.engines.postgres.watching import OpenNode
+from tests.storage.engines.postgres.watching import OpenNode, begin_append
 
 LOGS = [f"g{n}" for n in range(4)]
 
@@ -269,3 +270,40 @@ async def test_a_database_that_was_put_back_to_an_older_state_has_another_epoch(
     assert await talk.texts("g") == []
     again = await open_node()
     assert again.epoch == node.epoch
+
+
+async def test_a_replica_that_a_failover_has_left_behind_shows_nothing_that_was_undone(
+    cluster: LocalPostgresCluster, open_node: OpenNode
+) -> None:
+    """m2 got an entry that m1 never had, and was cut off when m1 took over. Under that number is another entry now."""
+    node = await open_node()
+    talk = Talk(node)
+    await talk.start("g", "ann")
+    await talk.say("g", "ann", *map(str, range(50)))
+    m1, m2 = cluster.replicas
+    cluster.wait_until_streaming(m1, m2)
+    m1.configure(primary_conninfo="")
+    while "m1" in cluster.primary.sql("SELECT application_name FROM pg_stat_replication"):
+        await pause()
+    undone = await asyncpg.connect(cluster.primary.dsn())
+    await begin_append(undone, talk.send("g", "ann", "undone"))
+    committing = asyncio.ensure_future(undone.execute("COMMIT"))
+    head = f"SELECT head FROM log WHERE app = '{talk.app}' AND conv = 'g'"
+    while await asyncio.to_thread(m2.sql, head) != "52":
+        await pause()
+    before = node._reign
+    cluster.primary.kill()
+    cluster.promote(m1)
+    await asyncio.gather(committing, return_exceptions=True)
+    undone.terminate()
+    while not (await node.probe()).writable:
+        await pause()
+    await talk.say("g", "ann", "instead")
+    for _ in range(10):
+        assert (await talk.texts("g"))[-1] == "instead"
+    assert node.statistics()["replica_behind"] >= 1, "it was asked, and not believed"
+    (standing,) = [each for each in node._replicas._standings.values() if str(m2.port) in each.host.name]
+    standing.suspended_until, node._reign = 0.0, before
+    assert (await talk.texts("g"))[-1] == "undone", (
+        "what would be shown if replicas of any reign were believed"
+    )

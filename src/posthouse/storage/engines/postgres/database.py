@@ -4,7 +4,6 @@ Reads and writes have connections of their own. Every write commits synchronousl
 `writer`); a read fails at once when the server is away, and finds it again by itself when it is back.
 """
 
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -83,9 +82,10 @@ class PostgresDatabase:
         *,
         replicas: str = "",
         replica_policy: str = "two-choices",
-        chance: random.Random | None = None,
+        uniform: Callable[[], float] = lambda: 0.5,
     ) -> None:
-        """`replicas` is an address of more hosts to read from; those of `dsn` that are standbys are read from anyway."""
+        """`replicas` names more hosts to read from, beside those of `dsn` that are standbys. `uniform` is the chance by
+        which `replica_policy` chooses: a number in [0, 1)."""
         self._where = place_of(dsn)
         self._limits = limits
         self._epoch = self._reign = ""
@@ -94,7 +94,7 @@ class PostgresDatabase:
         self._watch = Watch(hosts_of(dsn), hosts_of(replicas) if replicas else (), clock)
         self._watch.on_switch = self._switch
         balancing = policy(replica_policy, "in-flight")
-        self._replicas = Replicas(lambda: self._watch.states, balancing, clock, chance or random.Random(0))
+        self._replicas = Replicas(lambda: self._watch.states, balancing, clock, uniform)
         self._readers = self._pool(READER_SETTINGS, limits.read_timeout_s, limits.readers_max)
         self._writers = self._pool(WRITER_SETTINGS, None, limits.writers_max)
         self._prober_readers = self._pool(READER_SETTINGS, limits.probe_timeout_s, 1)
@@ -299,7 +299,7 @@ class PostgresDatabase:
         return session
 
     def _switch(self, host: Host | None) -> None:
-        """Another primary, or another timeline: nothing that was connected before counts any more. None: all are away."""
+        """Another primary, or another timeline: what was connected before counts no more. None: all are away."""
         for pool in (self._readers, self._writers, self._prober_readers, self._prober_writers):
             if host is None:
                 pool.leave_idle()

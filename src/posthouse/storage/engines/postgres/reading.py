@@ -35,8 +35,8 @@ SELECT {ENTRY_COLUMNS} FROM (
 WHERE size <= $6 OR seq = $7
 ORDER BY seq {{order}}
 """
-_RISING = _ENTRIES.format(order="ASC")
-_FALLING = _ENTRIES.format(order="DESC")
+RISING = _ENTRIES.format(order="ASC")
+FALLING = _ENTRIES.format(order="DESC")
 _CONVERSATION = """
 SELECT kind, head, first_seq, title, history, members, created_ms, properties FROM log WHERE app = $1 AND conv = $2
 """
@@ -95,7 +95,7 @@ async def entries(
         left = bytes_max - sum(len(entry.body) for entry in found)
         whole = 0 if found else span.first if rising else span.last
         rows = await connection.fetch(
-            _RISING if rising else _FALLING, app, conv, *span, limit - len(found), left, whole
+            RISING if rising else FALLING, app, conv, *span, limit - len(found), left, whole
         )
         found.extend(map(entry_of, rows))
         end = span.last if rising else span.first
