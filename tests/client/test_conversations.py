@@ -2,7 +2,7 @@
 
 import msgspec
 
-from posthouse.client.conversations import RECEIPT_MEMBERS_MAX, Conversations, wants_receipts
+from posthouse.client.conversations import RECEIPT_MEMBERS_MAX, Conversations
 from posthouse.model.conversation import Kind, Role
 from posthouse.model.entry import Entry
 from posthouse.protocol.frames import Summary
@@ -63,17 +63,17 @@ def test_a_conversation_seen_for_the_first_time_counts_from_its_first_entry() ->
 def test_receipts_are_for_conversations_known_to_be_small() -> None:
     views = listed(members=RECEIPT_MEMBERS_MAX)
     view = views.apply(entry(11, 9))
-    assert wants_receipts(view, "room")
+    assert view.receipts
     view = views.apply(entry(12, 9, "member.joined", b'{"users":["zoe"]}'))
-    assert not wants_receipts(view, "room")
+    assert not view.receipts
     view = views.apply(entry(13, 9, "member.left", b'{"users":["zoe"]}'))
-    assert wants_receipts(view, "room")
+    assert view.receipts
 
 
 def test_a_conversation_of_unknown_size_gets_receipts_only_when_direct() -> None:
     views = Conversations()
-    assert not wants_receipts(views.apply(entry(1, 1)), "room")
-    assert wants_receipts(views.apply(entry(1, 1, conv="=abc")), "=abc")
+    assert not views.apply(entry(1, 1)).receipts
+    assert views.apply(entry(1, 1, conv="=abc")).receipts
 
 
 def test_the_first_entry_tells_how_many_members_there_are() -> None:

@@ -13,8 +13,9 @@ def opened() -> Cursors:
 
 def test_moves_within_a_second_are_said_together() -> None:
     cursors = opened()
-    cursors.deliver("room", 1, 0.0)
-    cursors.deliver("room", 5, 0.5)
+    assert cursors.deliver("room", 1)
+    cursors.schedule(0.0)
+    assert not cursors.deliver("room", 5)
     cursors.read("room", 3, 0.6)
     assert cursors.take(0.9) == ()
     assert cursors.due == INTERVAL_S
@@ -26,16 +27,17 @@ def test_nothing_is_said_while_the_last_has_no_answer() -> None:
     cursors.read("room", 1, 0.0)
     cursors.take(1.0)
     cursors.read("room", 2, 1.0)
+    assert not cursors.deliver("room", 3)
     assert cursors.take(9.0) == ()
     cursors.settle(saved=True, now=9.0)
-    assert cursors.take(10.0) == (Cursor("room", 2, 2),)
+    assert cursors.take(10.0) == (Cursor("room", 2, 3),)
 
 
 def test_what_was_on_its_way_when_the_connection_broke_is_said_again() -> None:
     cursors = opened()
     cursors.read("room", 4, 0.0)
     cursors.take(1.0)
-    cursors.deliver("room", 6, 1.0)
+    cursors.deliver("room", 6)
     cursors.lose_connection()
     assert cursors.take(5.0) == ()
     cursors.open(5.0)
@@ -48,7 +50,7 @@ def test_what_is_durable_is_not_said_again() -> None:
     cursors.take(1.0)
     cursors.settle(saved=True, now=1.0)
     cursors.read("room", 3, 2.0)
-    cursors.deliver("room", 4, 2.0)
+    cursors.deliver("room", 4)
     assert cursors.take(9.0) == ()
 
 

@@ -21,15 +21,21 @@ _decode_membership = msgspec.json.Decoder(MembershipBody).decode
 
 
 class View:
-    """One conversation as this client sees it. `members` 0: not known."""
+    """One conversation as this client sees it. `members` 0: not known. `receipts`: tell who has received a message."""
 
-    __slots__ = ("members", "ordinal", "read", "read_ordinal")
+    __slots__ = ("_direct", "members", "ordinal", "read", "read_ordinal", "receipts")
 
-    def __init__(self) -> None:
+    def __init__(self, conv: str) -> None:
         self.members = 0
+        self.receipts = self._direct = conv.startswith(DIRECT_PREFIX)
         self.ordinal = 0
         self.read = 0
         self.read_ordinal = 0
+
+    def count(self, members: int) -> None:
+        """The conversation has so many members now."""
+        self.members = members
+        self.receipts = self._direct or 0 < members <= RECEIPT_MEMBERS_MAX
 
 
 class Conversations:
@@ -42,8 +48,8 @@ class Conversations:
 
     def learn(self, summary: Summary) -> None:
         """Take what the server's list says."""
-        view = self._views.setdefault(summary.conv, View())
-        view.members = summary.members
+        view = self._view(summary.conv)
+        view.count(summary.members)
         view.ordinal = max(view.ordinal, summary.last.ordinal if summary.last is not None else 0)
         if summary.read >= view.read:  # the server may not have heard yet what was just read here
             view.read = summary.read
@@ -69,7 +75,7 @@ class Conversations:
 
     def read(self, conv: str, seq: int, applied: int) -> None:
         """The user has read up to `seq` of a log delivered up to `applied`."""
-        view = self._views.setdefault(conv, View())
+        view = self._view(conv)
         if seq > view.read:
             view.read = seq
             # Each entry beyond `seq` counts at most once; exact when all of them are messages.
@@ -81,23 +87,24 @@ class Conversations:
         return view.ordinal - view.read_ordinal if view is not None else 0
 
     def _begin(self, entry: Entry) -> View:
-        view = self._views[entry.conv] = View()
+        view = self._view(entry.conv)
         view.read_ordinal = entry.ordinal - (entry.kind in COUNTING_KINDS)
         return view
 
-
-def wants_receipts(view: View, conv: str) -> bool:
-    """True in conversations known to be small: there the sender is told who has received the message."""
-    return 0 < view.members <= RECEIPT_MEMBERS_MAX or conv.startswith(DIRECT_PREFIX)
+    def _view(self, conv: str) -> View:
+        view = self._views.get(conv)
+        if view is None:
+            view = self._views[conv] = View(conv)
+        return view
 
 
 def _count_members(view: View, entry: Entry) -> None:
     try:
         body = _decode_membership(entry.body)
     except msgspec.DecodeError:
-        view.members = 0
+        view.count(0)
         return
     if body.members or entry.kind == CREATED:
-        view.members = body.members or len(body.users)
+        view.count(body.members or len(body.users))
     elif view.members:
-        view.members += len(body.users) * (1 if entry.kind == MEMBER_JOINED else -1)
+        view.count(view.members + len(body.users) * (1 if entry.kind == MEMBER_JOINED else -1))

@@ -247,19 +247,20 @@ class Core:
             self._break(f"the server sent what is no frame: {error}")
             return
         if type(frame) is Push:
-            self._apply(frame.entry)
-            self.dirty = self.dirty or self.sync.touched
+            sync = self.sync
+            if not sync.timelines.apply(frame.entry):
+                self._hold(frame.entry)
+            elif sync.touched:
+                self.dirty = True
         elif frame is None:
             self.unknown_frames += 1
         else:
             self.dirty = True
             _TAKE[type(frame)](self, frame)
 
-    def _apply(self, entry: Entry) -> None:
-        timelines = self.sync.timelines
-        if not timelines.apply(entry):
-            timelines.hold(entry, self._clock.monotonic())
-            self.dirty = True
+    def _hold(self, entry: Entry) -> None:
+        self.sync.timelines.hold(entry, self._clock.monotonic())
+        self.dirty = True
 
     def _break(self, reason: str) -> None:
         if self.connection.state in (State.AUTHENTICATING, State.LIVE):
@@ -326,7 +327,8 @@ class Core:
             reply_to=send.reply_to,
             mentions=send.mentions,
         )
-        self._apply(entry)
+        if not self.sync.timelines.apply(entry):
+            self._hold(entry)
 
     def _take_error(self, error: Error) -> None:
         now = self._clock.monotonic()

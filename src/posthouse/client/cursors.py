@@ -13,9 +13,10 @@ PENDING_MAX = 10_000
 class Cursors:
     """What has been read and received but not yet said. Cursors only move forward."""
 
-    __slots__ = ("_flying", "_open", "_pending", "_said", "due")
+    __slots__ = ("_flying", "_open", "_pending", "_received", "_said", "due")
 
     def __init__(self) -> None:
+        self._received: dict[str, int] = {}
         self._pending: dict[str, Cursor] = {}
         self._flying: dict[str, Cursor] = {}
         self._said: dict[str, Cursor] = {}
@@ -24,20 +25,27 @@ class Cursors:
 
     def read(self, conv: str, seq: int, now: float) -> None:
         """The user has read up to `seq`."""
-        self._move(Cursor(conv, read=seq, delivered=seq), now)
+        self._move(Cursor(conv, read=seq, delivered=seq))
+        self.schedule(now)
 
-    def deliver(self, conv: str, seq: int, now: float) -> None:
-        """This device has received up to `seq`."""
-        pending = self._pending.get(conv)
-        if pending is not None and seq > pending.delivered:  # the way of nearly every entry
-            self._pending[conv] = Cursor(conv, pending.read, seq)
-        elif pending is not None or len(self._pending) < PENDING_MAX:
-            self._move(Cursor(conv, delivered=seq), now)
+    def deliver(self, conv: str, seq: int) -> bool:
+        """This device has received up to `seq`, which never falls. True: `schedule` must be called.
+
+        Asked for nearly every entry, so it only takes the number down.
+        """
+        if conv in self._received or len(self._received) < PENDING_MAX:
+            self._received[conv] = seq
+        return self.due == inf and self._open and not self._flying
+
+    def schedule(self, now: float) -> None:
+        """Wait from the first unsaid cursor on, so that a lone one is late by a second at most."""
+        if self._open and self.due == inf and not self._flying and (self._pending or self._received):
+            self.due = now + INTERVAL_S
 
     def open(self, now: float) -> None:
         """A session stands."""
         self._open = True
-        self._schedule(now)
+        self.schedule(now)
 
     def lose_connection(self) -> None:
         """What was on its way is said again."""
@@ -48,11 +56,13 @@ class Cursors:
         """The user has left the conversation."""
         for cursors in (self._pending, self._flying, self._said):
             cursors.pop(conv, None)
+        self._received.pop(conv, None)
 
     def take(self, now: float, *, all_due: bool = False) -> tuple[Cursor, ...]:
         """The cursors to say now, if any. The caller answers with `settle`. `all_due`: do not wait for the second."""
-        if not self._open or not self._pending or self._flying or (now < self.due and not all_due):
+        if not self._open or self._flying or (now < self.due and not all_due):
             return ()
+        self._gather()
         convs = list(self._pending)[:CURSORS_MAX]
         self._flying = {conv: self._pending.pop(conv) for conv in convs}
         self.due = inf
@@ -63,17 +73,21 @@ class Cursors:
         if saved:
             self._said |= self._flying
         self._flying.clear()
-        self._schedule(now)
+        self.schedule(now)
 
-    def _move(self, cursor: Cursor, now: float) -> None:
+    def _gather(self) -> None:
+        """Put what was received and what was read together."""
+        for conv, seq in self._received.items():
+            self._move(Cursor(conv, delivered=seq))
+        self._received.clear()
+
+    def _move(self, cursor: Cursor) -> None:
         conv = cursor.conv
         said = self._said.get(conv)
-        if said is not None and merge(said, cursor) == said:
+        if said is not None and cursor.read <= said.read and cursor.delivered <= said.delivered:
             return
         old = self._pending.get(conv)
         self._pending[conv] = merge(old, cursor) if old is not None else cursor
-        if self.due == inf:
-            self._schedule(now)
 
     def _return_flying(self) -> None:
         for conv, cursor in self._flying.items():
@@ -81,8 +95,3 @@ class Cursors:
             self._pending[conv] = merge(cursor, later) if later is not None else cursor
         self._flying.clear()
         self.due = inf
-
-    def _schedule(self, now: float) -> None:
-        """Wait from the first unsaid cursor on, so that a lone one is late by a second at most."""
-        if self._open and self._pending and not self._flying:
-            self.due = now + INTERVAL_S

@@ -53,12 +53,14 @@ class Shell:
 
     __slots__ = (
         "_alarm_at", "_closed", "_drained", "_flush_soon", "_lazy", "_options", "_pending", "_prefix",
-        "_sends", "_socket", "_store", "_synced", "_token", "core", "runtime", "stream",
+        "_sends", "_socket", "_store", "_synced", "_token", "core", "emit", "runtime", "stream",
     )  # fmt: skip
 
     def __init__(self, options: Options, runtime: Runtime) -> None:
         self.runtime = runtime
-        self.stream = Stream(options.events_max, self._make_room, self._taken)
+        taken = self._taken if options.store_path else None
+        self.stream = Stream(options.events_max, self._make_room, taken)
+        self.emit = self.stream.offer
         self.core: Core | None = None
         self._options = options
         self._store: Store | None = None
@@ -204,10 +206,6 @@ class Shell:
         return self._token
 
     # Host
-
-    def emit(self, event: Event) -> bool:
-        """Hand an event to the application."""
-        return self.stream.offer(event)
 
     def settle(self, item: Item, outcome: Sent | SendRefused) -> None:
         """A send has come to its end."""

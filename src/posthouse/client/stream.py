@@ -1,5 +1,7 @@
 """The application's end of the events: one bounded stream and callbacks. Single-threaded, on the event loop.
 
+Callbacks are called by the loop, never from inside the core: all events of one turn in one call of the loop.
+
 Overflow: an entry that finds the stream full is not taken, so that it is fetched again when half of it has been read;
 a notice of the moment is dropped and counted.
 """
@@ -21,12 +23,12 @@ class Stream:
     """Takes events from the core and gives them to the application, in order."""
 
     __slots__ = (
-        "_by_type", "_closed", "_error", "_handed", "_handlers", "_on_room", "_on_taken", "_pumped", "_queue",
-        "_queued", "_read", "_short", "_waiter", "events_max", "notices_dropped",
+        "_by_type", "_calls", "_closed", "_error", "_handed", "_handlers", "_on_room", "_on_taken", "_pumped",
+        "_queue", "_queued", "_read", "_short", "_waiter", "events_max", "notices_dropped",
     )  # fmt: skip
 
     def __init__(
-        self, events_max: int, on_room: Callable[[], None], on_taken: Callable[[Event], None]
+        self, events_max: int, on_room: Callable[[], None], on_taken: Callable[[Event], None] | None
     ) -> None:
         self.events_max = events_max
         self.notices_dropped = 0
@@ -43,6 +45,7 @@ class Stream:
         self._handlers: list[tuple[type[Event], Callable[[Any], None]]] = []
         self._pumped: list[tuple[type[Event], Callable[[Any], Awaitable[None]]]] = []
         self._by_type: dict[type[Event], tuple[Callable[[Any], None], ...]] = {}
+        self._calls: deque[tuple[Callable[[Any], None], Event]] = deque()
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -63,8 +66,10 @@ class Stream:
                 self._waiter.set_result(None)
         handlers = self._by_type.get(kind)
         for handler in handlers if handlers is not None else self._find_handlers(kind):
-            asyncio.get_running_loop().call_soon(handler, event)
-        if not self._queued:
+            if not self._calls:
+                asyncio.get_running_loop().call_soon(self._call)
+            self._calls.append((handler, event))
+        if not self._queued and self._on_taken is not None:
             self._on_taken(event)
         return True
 
@@ -111,7 +116,7 @@ class Stream:
     def mark_taken(self) -> None:
         """The application is done with the event it was given last."""
         handed, self._handed = self._handed, None
-        if handed is not None:
+        if handed is not None and self._on_taken is not None:
             self._on_taken(handed)
 
     async def pump(self) -> None:
@@ -130,6 +135,17 @@ class Stream:
         self._error = error
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def _call(self) -> None:
+        """Call back. What a callback raises goes to the loop's handler; the other callbacks are called all the same."""
+        calls = self._calls
+        try:
+            while calls:
+                handler, event = calls.popleft()
+                handler(event)
+        finally:
+            if calls:
+                asyncio.get_running_loop().call_soon(self._call)
 
     def _refuse(self, event: Event) -> bool:
         if isinstance(event, KEPT_EVENTS):

@@ -4,11 +4,10 @@ Delivers through `host.emit`; an entry that finds no room there is not delivered
 """
 
 from collections.abc import Callable
-from math import inf
 
 import msgspec
 
-from posthouse.client.conversations import Conversations, wants_receipts
+from posthouse.client.conversations import Conversations
 from posthouse.client.cursors import Cursors
 from posthouse.client.events import (
     CatchUpFailed,
@@ -58,7 +57,7 @@ class Sync:
     """One client's logs. `restart` is called with a reason when the session cannot be used."""
 
     __slots__ = (
-        "_account", "_clock", "_fresh", "_host", "_requests", "_restart", "_settings",
+        "_account", "_clock", "_emit", "_fresh", "_host", "_receipts", "_requests", "_restart", "_settings",
         "cursors", "device", "synced", "timelines", "touched", "user", "views",
     )  # fmt: skip
 
@@ -85,6 +84,8 @@ class Sync:
         self._requests = requests
         self._clock = clock
         self._host = host
+        self._emit = host.emit
+        self._receipts = settings.receipts
         self._restart = restart
         for log, seq in saved.positions.items() if saved.listed else ():
             self.timelines.start(log, seq)
@@ -185,14 +186,13 @@ class Sync:
             return self._deliver_account(entry)
         own = sender == self.user and entry.device == self.device
         event = MessageReceived(entry, own) if entry.kind == MESSAGE else EntryReceived(entry, own)
-        if not self._host.emit(event):
+        if not self._emit(event):
             return False
         view = self.views.apply(entry)
         if sender == self.user:
             self.views.read(conv, entry.seq, entry.seq)
-        elif self._settings.receipts and wants_receipts(view, conv):
-            self.touched = self.touched or self.cursors.due == inf
-            self.cursors.deliver(conv, entry.seq, self._clock.monotonic())
+        elif view.receipts and self._receipts and self.cursors.deliver(conv, entry.seq):
+            self.touched = True
         return True
 
     def _deliver_account(self, entry: Entry) -> bool:
@@ -235,6 +235,7 @@ class Sync:
     def work(self, now: float) -> None:
         """Ask for what is due: missing ranges, and cursors to be made durable."""
         self.touched = False
+        self.cursors.schedule(now)
         if self.timelines.behind:
             for fetching in self.timelines.fetches(now):
                 self._fetch(fetching)
