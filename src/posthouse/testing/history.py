@@ -80,7 +80,9 @@ class Reader:
             self._next = seq + 1
         else:
             self._see_out_of_step(seq)
-        self._history.compare(entry, self.name)
+        known = self._history._entries.setdefault(seq, entry)
+        if known is entry or known != entry:  # else, as nearly always, there is nothing to say
+            self._history.compare(entry, self.name)
 
     def missing(self, spans: Sequence[range]) -> list[int]:
         """The numbers within `spans` that the device was not given."""

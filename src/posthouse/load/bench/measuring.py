@@ -1,20 +1,22 @@
 """What the operating system says of a process and of a disk. Linux only: it reads /proc."""
 
 import os
+import time
 from pathlib import Path
 
 from posthouse.kit.clock import Clock
 from posthouse.load.bench.latencies import Latencies
 
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 FSYNC_BYTES = 4096
 FSYNC_INTERVAL_S = 0.02
 
 
 def cpu_s(pid: int) -> float:
-    """Seconds of CPU that all threads of a process have used, in user and system mode; exact to 10 ms."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+    """Seconds of CPU that all threads of a process have used, in user and system mode; exact to microseconds.
+
+    The clock's number is as `clock_getcpuclockid` of the C library makes it on Linux: Python does not offer it.
+    """
+    return time.clock_gettime(~pid << 3 | 2)
 
 
 def pss_kib(pid: int) -> int:

@@ -27,7 +27,7 @@ from posthouse.load.bench.stamp import stamp_of, stamped
 from posthouse.load.bench.venue import SQLITE, venue
 from posthouse.load.bench.worker import Worker, call_all
 from posthouse.model.entry import MESSAGE
-from posthouse.testing.history import History, Reader, Verdict
+from posthouse.testing.history import History, Verdict
 from posthouse.testing.servers import LocalServer
 
 WORKERS: Final = 2
@@ -35,7 +35,7 @@ GROUP_SIZE: Final = 5
 READ_INTERVAL_S: Final = 1.0
 """How often each user marks what came as read."""
 SAMPLE: Final = 4
-"""Of so many entries one counts for the latency of deliveries."""
+"""Of so many entries one counts for the latencies, of its acknowledgement and of its deliveries."""
 STILL_S: Final = 10.0
 POLL_S: Final = 0.1
 
@@ -127,17 +127,20 @@ class Talkers:
         return verdict
 
     def _listen(self, user: str, client: Client) -> None:
-        readers = {conv: self._histories[conv].reader(user, user) for conv in self._convs[user]}
-        unread = self._unread[user] = {}
-        client.on(EntryReceived)(partial(self._take, unread, readers))
+        readers = {conv: self._histories[conv].reader(user, user).see for conv in self._convs[user]}
+        unread: dict[str, int] = {}
+        self._unread[user] = unread
 
-    def _take(self, unread: dict[str, int], readers: dict[str, Reader], event: EntryReceived) -> None:
-        entry = event.entry
-        readers[entry.conv].see(entry)
-        if entry.kind == MESSAGE and not event.own:
-            unread[entry.conv] = entry.seq
-            if entry.seq % SAMPLE == 0:
-                self._deliveries.add(self._clock.monotonic() - stamp_of(entry.body))
+        def take(event: EntryReceived) -> None:
+            entry = event.entry
+            conv, seq = entry.conv, entry.seq
+            readers[conv](entry)
+            if not event.own and entry.kind == MESSAGE:
+                unread[conv] = seq
+                if seq % SAMPLE == 0:
+                    self._deliveries.add(self._clock.monotonic() - stamp_of(entry.body))
+
+        client.on(EntryReceived)(take)
 
     async def _read(self) -> None:
         """Users look at what came once a second, one after the other."""
@@ -151,7 +154,8 @@ class Talkers:
 
     def _talk(self, user: str) -> None:
         now = self._clock.monotonic()
-        conv = self._chance.choice(self._convs[user])
+        convs = self._convs[user]
+        conv = convs[int(self._chance.random() * len(convs))]
         posted = self._crowd.clients[user].post(conv, stamped(now))
         self._histories[conv].sent((user, DEVICE), posted.client_id)
         self._in_flight += 1
@@ -161,8 +165,10 @@ class Talkers:
         self._in_flight -= 1
         self._acked += 1
         self._settled += 1
-        self._acks.add(self._clock.monotonic() - begun)
-        self._histories[posted.conv].acked((user, DEVICE), posted.client_id, answer.result().seq)
+        seq = answer.result().seq
+        if seq % SAMPLE == 0:
+            self._acks.add(self._clock.monotonic() - begun)
+        self._histories[posted.conv].acked((user, DEVICE), posted.client_id, seq)
         if self._talking:
             self._talk(user)
 
