@@ -165,7 +165,7 @@ class Limits(Room, frozen=True, kw_only=True):
         ),
     ] = 20_000
     batch_sends_max: Annotated[Count, says("Sends in one transaction. The rest waits for the next one.")] = (
-        500
+        2_000
     )
 
 

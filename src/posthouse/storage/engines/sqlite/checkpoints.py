@@ -11,8 +11,8 @@ import apsw
 
 from posthouse.storage.engines.sqlite.connection import close
 
-PAGES_TO_START = 1_000
-PAGES_MAX = 8_000
+PAGES_TO_START = 8_000
+PAGES_MAX = 16_000
 """32 MiB of write-ahead log, and what is written during one run of the thread."""
 
 

@@ -29,7 +29,7 @@ _ADVANCE = Bulk(
     RETURNING app, user, conv, read_seq, delivered_seq""",
     5,
 )
-ADVANCE_ROWS_MAX = 256
+ADVANCE_ROWS_MAX = 1_024
 """More are moved in several transactions, so that no append waits long behind them."""
 _OF_MEMBERS = """SELECT user, coalesce(read_seq, 0), coalesce(delivered_seq, 0)
     FROM member LEFT JOIN cursor USING (app, conv, user)
