@@ -1,5 +1,6 @@
 """From the configuration to an engine: the place that names them."""
 
+import random
 from pathlib import Path
 
 from posthouse.app.config.values import Config
@@ -18,5 +19,10 @@ def database(config: Config, clock: Clock) -> Database:
     from posthouse.storage.engines.postgres.database import PostgresDatabase, PostgresLimits
 
     return PostgresDatabase(
-        config.database.url, clock, PostgresLimits(readers_max=config.database.connections_max)
+        config.database.url,
+        clock,
+        PostgresLimits(readers_max=config.database.connections_max),
+        replicas=config.database.replicas,
+        replica_policy=config.database.replica_policy,
+        uniform=random.random,
     )

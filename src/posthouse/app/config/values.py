@@ -30,6 +30,19 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Hash = Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{64}\Z")]
 
 
+Policy = Literal[
+    "static-weights",
+    "round-robin",
+    "weighted-round-robin",
+    "least-connections",
+    "weighted-least-connections",
+    "two-choices",
+    "dynamic-weights",
+    "prequal",
+]
+"""All are in docs/balancing.md."""
+
+
 class Room(msgspec.Struct, frozen=True, kw_only=True):
     """The base of all rooms of the configuration."""
 
@@ -85,8 +98,20 @@ class Database(Room, frozen=True, kw_only=True):
         form(r"^(sqlite|postgres(ql)?://\S+)\Z", "sqlite or postgresql://…"),
         URL,
         says(""""sqlite" keeps one file in the data folder; "postgresql://user:password@host/name" uses a server,
-            which several nodes can share."""),
+            which several nodes can share. Name all hosts of a primary and its replicas (host1,host2,host3): the
+            primary is found, after a failover too, and long reads go to the replicas."""),
     ] = "sqlite"
+    replicas: Annotated[
+        str,
+        form(r"^(postgres(ql)?://\S+)?\Z", "postgresql://…"),
+        URL,
+        says("""More replicas to read from, beside those that url names, such as a service's reader addresses. They
+            must replicate the same primary. A replica that is behind or silent is passed over."""),
+    ] = ""
+    replica_policy: Annotated[
+        Policy,
+        says("Which replica is asked. Load is what this node has in flight there."),
+    ] = "two-choices"
     connections_max: Annotated[
         Count,
         says(
@@ -324,16 +349,7 @@ class Balance(Room, frozen=True, kw_only=True):
     """Where new sessions go: what /v1/endpoints and drains tell clients. All policies are in docs/balancing.md."""
 
     policy: Annotated[
-        Literal[
-            "static-weights",
-            "round-robin",
-            "weighted-round-robin",
-            "least-connections",
-            "weighted-least-connections",
-            "two-choices",
-            "dynamic-weights",
-            "prequal",
-        ],
+        Policy,
         says("""two-choices is nearly as even as the least loaded of all, and best where many nodes decide on reports
             that are a second old. dynamic-weights suits machines of different sizes that nobody has weighed."""),
     ] = "two-choices"
