@@ -98,18 +98,21 @@ class Cluster:
             self._keeper.wait()
 
     def down(self) -> None:
-        """End everything and remove the folder. May be called twice."""
+        """End everything and remove the folder. May be called twice, and by another process than began it."""
+        keeper, self._keeper = self._keeper, None
+        runs = keeper is not None
         with contextlib.suppress(NotRunning, ConnectionError):
             self.ask("down")
-        if self._keeper is not None and self._keeper.stdin is not None:
-            self._keeper.stdin.close()
-        if self._keeper is not None:
-            self._keeper.wait()
+            runs = True
+        if keeper is not None:
+            if keeper.stdin is not None:
+                keeper.stdin.close()
+            keeper.wait()
         give_up_at = _clock.monotonic() + DOWN_TIMEOUT_S
-        while self.folder.exists():
-            if _clock.monotonic() > give_up_at:
-                raise Refused(f"{self.folder} could not be removed.")
+        while runs and self.folder.exists() and _clock.monotonic() < give_up_at:
             _pause()
+        if (self.folder / PLAN_FILE).exists():  # the keeper is gone too, as after a power cut
+            shutil.rmtree(self.folder)
 
     # Use
 
@@ -184,12 +187,13 @@ class LocalCluster(Cluster):
             self.begin(self.plan)
             self.wait_up()
         except BaseException:
-            self.down()
+            self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self.down()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _pause() -> None:

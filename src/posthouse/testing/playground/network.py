@@ -75,11 +75,12 @@ class Network:
             if not self._cut and not self._slow:
                 return NONE
             origin = await asyncio.to_thread(self._host_of, source)
-            return self._verdict(target, origin)
+            return self.verdict(target, origin)
 
         return judge
 
-    def _verdict(self, target: str, origin: str) -> Faults:
+    def verdict(self, target: str, origin: str) -> Faults:
+        """What a connection to `target` suffers that comes from `origin`."""
         towards, back = self._cut.get(target), self._cut.get(origin)
         faults = self._slow.get(target) or self._slow.get(origin) or NONE
         return faults._replace(

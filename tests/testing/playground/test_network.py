@@ -1,0 +1,64 @@
+"""Who reaches whom when a host of the playground is cut off, and how its connections are found."""
+
+import asyncio
+import os
+import random
+
+import pytest
+
+from posthouse.kit.clock import SystemClock
+from posthouse.testing.faultproxy import CUT, NONE, Faults
+from posthouse.testing.playground.network import Network, Way
+from posthouse.testing.ports import free_ports
+
+TO_SERVER = Faults(to_server_cut=True)
+TO_CLIENT = Faults(to_client_cut=True)
+
+
+def network() -> Network:
+    return Network(SystemClock(), random.Random(0), lambda: {os.getpid(): "here"})
+
+
+@pytest.mark.parametrize(
+    ("way", "into_it", "out_of_it"),
+    [("both", CUT, CUT), ("in", TO_SERVER, TO_CLIENT), ("out", TO_CLIENT, TO_SERVER)],
+)
+async def test_a_host_that_is_cut_off_is_so_in_what_leads_to_it_and_in_what_it_began(
+    way: Way, into_it: Faults, out_of_it: Faults
+) -> None:
+    net = network()
+    await net.cut("it", way)
+    assert net.verdict("it", "other") == into_it
+    assert net.verdict("other", "it") == out_of_it
+    assert net.verdict("other", "another") == NONE
+    assert net.cut_of("it") == way
+    await net.heal("it")
+    assert net.verdict("it", "other") == NONE
+
+
+async def test_a_connection_is_known_by_the_process_that_began_it() -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(100):
+            writer.write(data)
+        writer.close()
+
+    net = network()
+    listen, public = (next(free_ports()) for _ in range(2))
+    net.before("there", listen, public)
+    server = await asyncio.start_server(echo, "127.0.0.1", listen)
+    await net.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", public)
+    try:
+        writer.write(b"a")
+        assert await reader.read(1) == b"a"
+        await net.cut("here", "out")
+        writer.write(b"b")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await reader.read(1)
+        await net.heal("here")
+        assert await reader.read(1) == b"b"
+    finally:
+        writer.close()
+        await net.close()
+        server.close()
