@@ -257,3 +257,15 @@ def test_no_value_raises_anything_but_a_config_error(flags: dict[str, Any]) -> N
     except ConfigError:
         return
     assert msgspec.convert(msgspec.to_builtins(config), Config) == config
+
+
+def test_names_of_the_services_own_apps_are_taken(tmp_path: Path) -> None:
+    file = tmp_path / "posthouse.toml"
+    file.write_text('[apps."~canary"]\n')
+    with pytest.raises(ConfigError, match="names that begin with ~ are the service's own"):
+        load(file)
+
+
+def test_a_worker_is_not_killed_while_it_drains() -> None:
+    with pytest.raises(ConfigError, match=r"workers.stop_timeout_s must be above drain.window_s"):
+        load(flags={"workers.count": 2, "drain.window_s": 60.0})

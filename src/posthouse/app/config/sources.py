@@ -130,6 +130,8 @@ def _apps(tables: object, origin: str) -> dict[str, App]:
             check_id(name, "app")
         except InvalidId as error:
             raise ConfigError(f"{origin}: apps: {error}") from None
+        if name.startswith("~"):
+            raise ConfigError(f"{origin}: apps: names that begin with ~ are the service's own, not {name!r}")
         apps[name] = _made(App, _table(table, f"apps.{name}", origin), f"apps.{name}", origin)
     return apps
 
@@ -163,6 +165,8 @@ def _check_together(config: Config) -> None:
         raise ConfigError("auth.token_ttl_s must not be above auth.token_ttl_s_max")
     if 0 < len(auth.resume_secret.encode()) < 32:
         raise ConfigError("auth.resume_secret must have at least 32 bytes, or be empty")
+    if config.workers.count and config.workers.stop_timeout_s <= config.drain.window_s:
+        raise ConfigError("workers.stop_timeout_s must be above drain.window_s")
     if limits.outbox_bytes_max < limits.frame_bytes_max:
         raise ConfigError("limits.outbox_bytes_max must not be below limits.frame_bytes_max")
     _check_servers(config)

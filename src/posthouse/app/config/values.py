@@ -60,6 +60,12 @@ class Listen(Room, frozen=True, kw_only=True):
         Meta(ge=0, le=65535),
         says("0 takes any free port, and the log says which one it was."),
     ] = 8080
+    direct_port: Annotated[
+        int,
+        Meta(ge=0, le=65535),
+        says("""A second port, of this node alone, where several share the first one. 0: none. Workers get theirs from
+            `posthouse up --workers`: the port after listen.port for the first, and so on."""),
+    ] = 0
     public_url: Annotated[
         str,
         form(r"^(https?://[^/\s]+/?)?\Z", "http:// or https:// and a host"),
@@ -431,6 +437,85 @@ class Agent(Room, frozen=True, kw_only=True):
     ] = ""
 
 
+class Canary(Room, frozen=True, kw_only=True):
+    """A message that travels the real path, through the node's own port, to find out whether the node delivers. A node
+    that does not is not ready. Its app is `~canary`; its log is cut back to a hundred entries."""
+
+    interval_s: Annotated[
+        Seconds,
+        says("""Between two messages, for each database: one small commit each. 0: none, and a node that commits but
+            delivers nothing counts as ready."""),
+    ] = 5.0
+    timeout_s: Annotated[
+        float,
+        Meta(gt=0, le=60),
+        says("A message that takes longer was not delivered. Two in a row make the node unready."),
+    ] = 4.0
+
+
+class Remedies(Room, frozen=True, kw_only=True):
+    """What a node does about itself when it is overloaded or sick: refuse new sessions, move some, drain, restart. Each
+    is told in `posthouse events`. One node of the cluster at a time, and none when most are in trouble."""
+
+    mode: Annotated[
+        Literal["dry-run", "act"],
+        says(""""dry-run" only tells what it would move, drain or restart. New sessions are refused on overload in
+            either mode."""),
+    ] = "dry-run"
+    shed_above: Annotated[
+        float,
+        Meta(gt=0, le=10),
+        says("""The load, as a share of what the node can do, from which new sessions are refused with a time to come
+            back: its scarcest of CPU, memory, network and event-loop lag (100 ms is 1.0)."""),
+    ] = 0.95
+    drain_after_s: Annotated[
+        Seconds,
+        says("So long a node must have been unready for reasons of its own before it is drained."),
+    ] = 30.0
+    restart_after_s: Annotated[
+        Seconds,
+        says("So long after draining has not helped, a worker ends itself to be started again."),
+    ] = 120.0
+    per_hour: Annotated[
+        float,
+        Meta(gt=0, le=3_600),
+        says("Moves, drains and restarts of one node, on average. Two may come at once."),
+    ] = 6.0
+
+
+class Workers(Room, frozen=True, kw_only=True):
+    """Several processes on one machine under a supervisor, each a node of its own: one for each core. They share
+    listen.port, and need a PostgreSQL and a cache that they share."""
+
+    count: Annotated[
+        int,
+        Meta(ge=0, le=512),
+        says("""0: one process without a supervisor. 1: one process that is started again when it ends or hangs. The
+            flag --workers wins over it."""),
+    ] = 0
+    hung_after_s: Annotated[
+        float,
+        Meta(ge=2, le=3_600),
+        says("A worker whose event loop has not turned for so long is killed and started again."),
+    ] = 10.0
+    start_timeout_s: Annotated[
+        float,
+        Meta(ge=1, le=3_600),
+        says("A worker that is not ready after so long is killed and started again, ever more seldom."),
+    ] = 60.0
+    stop_timeout_s: Annotated[
+        float,
+        Meta(ge=1, le=3_600),
+        says("""A worker that has not ended so long after it was asked to is killed. Longer than drain.window_s, and
+            shorter than the orchestrator waits."""),
+    ] = 60.0
+    stop: Annotated[
+        Literal["together", "in-turn"],
+        says("""How workers end on SIGTERM. "in-turn": clients move to the next worker each time, and it takes so many
+            times longer. SIGHUP always restarts them in turn."""),
+    ] = "together"
+
+
 class Key(Room, frozen=True, kw_only=True):
     """A key that signs an app's tokens, named by `kid` in their header."""
 
@@ -485,6 +570,9 @@ class Config(Room, frozen=True, kw_only=True):
     drain: Drain = Drain()
     rebalance: Rebalance = Rebalance()
     agent: Agent = Agent()
+    canary: Canary = Canary()
+    remedies: Remedies = Remedies()
+    workers: Workers = Workers()
     apps: Annotated[
         dict[str, App],
         says("Without any, an app named `default` is made, with keys generated into the data folder."),

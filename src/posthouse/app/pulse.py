@@ -1,0 +1,50 @@
+"""A worker's line to its supervisor: it says that it is ready, then that its event loop still turns, every second.
+
+The line ends with the supervisor, however that ends: the worker then stops in order, so that no orphan is left.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+BEAT_INTERVAL_S = 1.0
+READY, BEAT = b"ready %d\n", b"beat\n"
+
+
+class Pulse:
+    """The worker's end. Used inside the event loop whose turning it proves."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._line = socket.socket(fileno=descriptor)
+        self._line.setblocking(False)
+
+    def begin(self, orphaned: Callable[[], None]) -> None:
+        """Beat from now on. `orphaned` is called when the supervisor is gone."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._line, self._hear, loop, orphaned)
+        self._beat(loop)
+
+    def ready(self, port: int) -> None:
+        """Clients are served, on `port`."""
+        self._say(READY % port)
+
+    def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._say(BEAT)
+        loop.call_later(BEAT_INTERVAL_S, self._beat, loop)
+
+    def _say(self, word: bytes) -> None:
+        try:
+            self._line.send(word)
+        except BlockingIOError:
+            return  # the supervisor does not read; the words before still wait for it
+        except OSError:
+            return  # it is gone, which `_hear` has been told
+
+    def _hear(self, loop: asyncio.AbstractEventLoop, orphaned: Callable[[], None]) -> None:
+        try:
+            heard = self._line.recv(64)
+        except OSError:
+            heard = b""
+        if not heard:
+            loop.remove_reader(self._line)
+            orphaned()
