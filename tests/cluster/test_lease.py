@@ -10,8 +10,8 @@ class Bench:
         self.clock = ManualClock()
         self.leases = SilentLeases(self.clock)
         self.leases.silence = Silence()
-        self.a = Claim(self.leases, "repair", "a#1", self.clock)
-        self.b = Claim(self.leases, "repair", "b#1", self.clock)
+        self.a = Claim(self.leases, "repair", lambda: "a#1", self.clock)
+        self.b = Claim(self.leases, "repair", lambda: "b#1", self.clock)
 
 
 async def test_one_has_it_and_the_other_knows_who() -> None:

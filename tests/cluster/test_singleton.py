@@ -35,7 +35,7 @@ class Bench:
             finally:
                 self.running.remove(name)
 
-        claim = Claim(self.leases, "repair", name, self.clock)
+        claim = Claim(self.leases, "repair", lambda: name, self.clock)
         return Singleton(claim, loop, self.clock, able=lambda: self.able[name], without_cache=without_cache)
 
     async def begin(self) -> None:

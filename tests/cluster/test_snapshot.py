@@ -108,9 +108,10 @@ def test_loads_are_stamped_with_the_readers_clock() -> None:
 def test_what_changed_is_told_once() -> None:
     """Coming, going, readiness and a blind register each give one sentence; no change gives none."""
     first = snapshot_of(NOBODY, [record("a"), record("b")], now=10.0)
-    assert changes(NOBODY, first)[1:] == ["a is live: it announces itself", "b is live: it announces itself"]
+    came = [("a", "a is live: it announces itself"), ("b", "b is live: it announces itself")]
+    assert changes(NOBODY, first)[1:] == came
     assert changes(first, snapshot_of(first, [record("a"), record("b")], now=10.5)) == []
     later = snapshot_of(first, [record("b", up_s=9.0, draining=True)], now=20.0)
-    gone, draining = changes(first, later)
+    (_, gone), (_, draining) = changes(first, later)
     assert gone.startswith("a is gone: it is no longer in the register")
     assert draining.endswith("and it is draining")

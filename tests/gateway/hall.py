@@ -122,7 +122,7 @@ class Hall:
         self.bus = MemoryBus()
         self.routes = MemoryRoutes()
         self.tasks = Tasks(self.clock)
-        publisher = Publisher(self.bus, self.routes, ["n"])
+        publisher = Publisher(self.bus, self.routes)
         log = cast("Log", self.database)
         self.commit = GroupCommit(log, publisher, commit_limits or CommitLimits())
         self.receipts = Receipts(log, publisher, self.clock)
@@ -139,6 +139,7 @@ class Hall:
             self.clock,
             limits or GatewayLimits(),
         )
+        publisher.local = self.gateway.notes.hear
 
     def accept(self) -> Guest:
         """Somebody has opened a connection."""
@@ -155,7 +156,7 @@ class Hall:
 
     def tell(self, *notes: Note) -> None:
         """One message of the bus."""
-        self.gateway.audience.deliver(encode_notes(list(notes)))
+        self.gateway.notes.deliver(encode_notes(list(notes)))
 
     def resume(self, user: str, device: str = "phone", epoch: str = "e1", **positions: int) -> Frame:
         """The `resume` of a client that comes back."""
@@ -181,7 +182,6 @@ async def hall(
 ) -> AsyncIterator[Hall]:
     """An open hall."""
     hall = Hall(rates, limits, commit_limits)
-    await hall.bus.subscribe("n", hall.gateway.audience.deliver)
     await hall.gateway.load_blocked([APP])
     hall.tasks.supervise("commit", hall.commit.run)
     try:

@@ -184,7 +184,7 @@ async def test_a_joining_whose_membership_cannot_be_read_is_tried_again() -> Non
     async with hall() as it:
         ann = await it.enter("ann")
         it.database.join("c", "ann")
-        it.database.faults["inboxes"] = [StorageUnavailable("away")] * 2
+        it.database.faults["memberships"] = [StorageUnavailable("away")] * 2
         it.tell(it.database.account_joined("ann", "c"))
         await settled()
         assert ann.entries() == []
@@ -292,12 +292,12 @@ async def test_a_user_removed_while_their_joining_is_looked_up_hears_nothing() -
         it.database.found("c", "ben")
         ann = await it.enter("ann")
         it.database.join("c", "ann")
-        it.database.hold("inboxes")
+        it.database.hold("memberships")
         it.tell(it.database.account_joined("ann", "c"))
         await settled()
         left = it.database.leave("c", "ann")
         it.tell(left, it.database.message("c"))
-        it.database.release("inboxes")
+        it.database.release("memberships")
         await settled()
         it.tell(it.database.message("c"))
         await settled()

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from posthouse.gateway.gateway import RETURN_WITHIN_MS
-from posthouse.messaging.notes import BlockNote
+from posthouse.messaging.notes import BlockNote, UnblockNote
 from posthouse.protocol.codes import Action, Code, action_of
 from tests.gateway.fake_database import APP
 from tests.gateway.hall import Hall, hall, settled, token, until
@@ -78,7 +78,7 @@ async def test_a_blocked_user_s_sessions_end_and_no_new_one_begins_until_the_blo
         again.hello("ann")
         assert again.ended == Code.BLOCKED
         assert not it.gateway.is_blocked("other", "ann")
-        it.gateway.unblock(APP, "ann")
+        it.tell(UnblockNote(APP, "ann"))
         await it.enter("ann")
 
 
@@ -125,7 +125,7 @@ async def test_all_are_sent_away_spread_over_a_while_and_nothing_is_left() -> No
         assert waits == [0, 200, 400, 600, 800]
         for guest in guests:
             guest.vanish()
-        assert (it.gateway.connections, it.gateway.sessions, it.gateway._devices) == (set(), {}, {})
+        assert (it.gateway.connections, it.gateway.sessions, it.gateway.devices._held) == (set(), {}, {})
         assert len(it.gateway.audience.rooms) == 0
 
 

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from posthouse.cache.base import LogKey
+from posthouse.cache.base import CacheUnavailable, LogKey
 from posthouse.cache.engines.memory import MemoryRoutes
-from posthouse.gateway.registrar import CHANGES_MAX, Registrar
+from posthouse.gateway.registrar import CHANGES_MAX, SOURCE, Registrar
 from posthouse.kit.tasks import start
+from posthouse.messaging.hearing import Hearing
 
 KEY: LogKey = ("app", "c")
 OTHER: LogKey = ("app", "d")
@@ -23,6 +24,7 @@ class SlowRoutes(MemoryRoutes):
         self.gate = asyncio.Event()
         self.gate.set()
         self.faults: list[Exception] = []
+        self.keep_faults: list[Exception] = []
 
     async def register(self, gateway: str, keys: Sequence[LogKey]) -> None:
         await self._reach("register", keys)
@@ -31,6 +33,11 @@ class SlowRoutes(MemoryRoutes):
     async def unregister(self, gateway: str, keys: Sequence[LogKey]) -> None:
         await self._reach("unregister", keys)
         await super().unregister(gateway, keys)
+
+    async def keep(self, gateway: str) -> Sequence[LogKey]:
+        if self.keep_faults:
+            raise self.keep_faults.pop(0)
+        return await super().keep(gateway)
 
     async def _reach(self, call: str, keys: Sequence[LogKey]) -> None:
         self.calls.append((call, len(keys)))
@@ -45,7 +52,9 @@ class Bench:
     def __init__(self) -> None:
         self.routes = SlowRoutes()
         self.wanted: set[LogKey] = {KEY, OTHER}
-        self.registrar = Registrar("n", self.routes, lambda key: key in self.wanted)
+        self.hearing = Hearing([SOURCE], lambda: 0.0)
+        self.hearing.trust(SOURCE)
+        self.registrar = Registrar("n", self.routes, lambda key: key in self.wanted, self.hearing)
 
     async def stands(self, key: LogKey) -> bool:
         return await self.routes.gateways([key], ["n"]) == [frozenset({"n"})]
@@ -154,6 +163,23 @@ async def test_a_log_that_could_not_be_unregistered_is_tried_again() -> None:
         await bench.registrar.flush()
     await bench.registrar.flush()
     assert not await bench.stands(KEY)
+
+
+async def test_a_silent_cache_keeps_nobody_out_and_leaves_a_doubt() -> None:
+    """The gateway then asks the feed itself; the engine makes the routes good in a later `keep`."""
+    bench = Bench()
+    bench.routes.faults.append(CacheUnavailable("silent"))
+    await bench.registrar.register([KEY])
+    assert bench.hearing.why == "routes: silent"
+    assert await bench.registrar.keep() == ()
+    assert "routes" not in bench.hearing.why
+
+
+async def test_a_cache_that_does_not_keep_the_routes_leaves_a_doubt() -> None:
+    bench = Bench()
+    bench.routes.keep_faults.append(CacheUnavailable("silent"))
+    assert await bench.registrar.keep() == ()
+    assert bench.hearing.why == "routes: silent"
 
 
 async def test_very_many_changes_go_in_calls_of_bounded_size() -> None:

@@ -51,6 +51,7 @@ async def test_requests_of_a_session_are_read_one_after_another() -> None:
 
 async def test_a_session_that_goes_takes_its_waiting_requests_along() -> None:
     async with hall() as it:
+        it.database.found("c", "ann")
         ann = await it.enter("ann")
         it.database.hold("summaries")
         for ref in range(1, 51):
@@ -86,6 +87,7 @@ async def test_what_the_database_cannot_answer_is_refused_by_number(fault: Excep
 
 async def test_a_fault_of_ours_ends_the_session_instead_of_leaving_it_without_an_answer() -> None:
     async with hall() as it:
+        it.database.found("c", "ann")
         ann, ben = await it.enter("ann"), await it.enter("ben")
         it.database.faults["summaries"].append(KeyError("a fault of ours"))
         ann.say(t="list", ref=1)
@@ -130,6 +132,7 @@ async def test_a_page_of_large_items_is_cut_to_what_fits() -> None:
             for number in range(100)
         ]
         it.database.summaries_items = items
+        it.database.found("c0", "ann")
         ann = await it.enter("ann")
         ann.say(t="list", ref=1)
         await settled()

@@ -1,7 +1,7 @@
 """Group commit: what waits goes out together, in order, and fan-out follows the ack."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import cast
 
 import pytest
@@ -12,7 +12,7 @@ from posthouse.kit.clock import ManualClock
 from posthouse.kit.tasks import Tasks
 from posthouse.messaging.commit import CommitLimits, GroupCommit
 from posthouse.messaging.lane import Lane
-from posthouse.messaging.notes import EntryNote, decode_notes
+from posthouse.messaging.notes import EntryNote, Note
 from posthouse.messaging.publish import Publisher
 from posthouse.protocol.codes import Code
 from posthouse.storage.base import (
@@ -46,23 +46,19 @@ class Bench:
 
     def __init__(self, limits: CommitLimits | None = None) -> None:
         self.log = FakeLog()
-        self.bus = MemoryBus()
-        self.routes = MemoryRoutes()
         self.happened: list[str] = []
         self.outcomes: dict[str, Outcome] = {}
-        self.commit = GroupCommit(
-            cast("Log", self.log), Publisher(self.bus, self.routes, ["node"]), limits or CommitLimits()
-        )
+        self.publisher = Publisher(MemoryBus(), MemoryRoutes())
+        self.publisher.local = self.delivered
+        self.commit = GroupCommit(cast("Log", self.log), self.publisher, limits or CommitLimits())
 
     def settle(self, append: Append, outcome: Outcome) -> None:
         assert append.client_id not in self.outcomes, "settled twice"
         self.outcomes[append.client_id] = outcome
         self.happened.append(f"answer {append.client_id}")
 
-    def delivered(self, message: bytes) -> None:
-        self.happened.extend(
-            f"deliver {note.seq}" for note in decode_notes(message) if isinstance(note, EntryNote)
-        )
+    def delivered(self, notes: Sequence[Note]) -> None:
+        self.happened.extend(f"deliver {note.seq}" for note in notes if isinstance(note, EntryNote))
 
     def submit(self, client_id: str, lane: Lane | None = None, conv: str = "c") -> None:
         number = lane.enter(conv, client_id) if lane is not None else 0
@@ -89,8 +85,6 @@ async def tasks(clock: ManualClock) -> AsyncIterator[Tasks]:
 
 async def started(tasks: Tasks, limits: CommitLimits | None = None) -> Bench:
     bench = Bench(limits)
-    await bench.bus.subscribe("node", bench.delivered)
-    await bench.routes.register("node", [("app", "c")])
     tasks.supervise("commit", bench.commit.run)
     return bench
 
@@ -231,17 +225,17 @@ async def test_a_fan_out_that_fails_while_the_next_batch_commits_loses_no_answer
 ) -> None:
     bench = await started(tasks, CommitLimits(batch_sends_max=1))
 
-    def fail(message: bytes) -> None:
+    def fail(notes: Sequence[Note]) -> None:
         bench.log.gate.clear()
         raise RuntimeError("a fault of ours")
 
-    await bench.bus.subscribe("node", fail)
+    bench.publisher.local = fail
     for client_id in "123":
         bench.submit(client_id)
     await asyncio.sleep(0.01)
     assert tasks.crashes == 1
     bench.log.gate.set()
-    await bench.bus.subscribe("node", bench.delivered)
+    bench.publisher.local = bench.delivered
     await restarted(clock)
     await bench.commit.drained()
     assert [cast("Appended", bench.outcomes[name]).seq for name in "123"] == [1, 2, 3]

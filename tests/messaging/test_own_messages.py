@@ -41,7 +41,7 @@ def message(sender: str, *, trusted: bool = False) -> Append:
 
 async def test_sending_moves_the_senders_own_cursors_and_nobody_elses() -> None:
     log = Written()
-    receipts = Receipts(cast("Log", log), Publisher(MemoryBus(), MemoryRoutes(), ["node"]), ManualClock())
+    receipts = Receipts(cast("Log", log), Publisher(MemoryBus(), MemoryRoutes()), ManualClock())
     receipts.sent(message("ann"), 4)
     receipts.sent(message("ann"), 6)
     receipts.sent(message("bot", trusted=True), 7)

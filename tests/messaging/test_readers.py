@@ -1,4 +1,4 @@
-"""The feed's readers: what follows from entries follows once, whatever crashes on the way."""
+"""The roster: what follows from entries follows once, whatever crashes on the way."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -7,17 +7,12 @@ from typing import cast
 import msgspec
 import pytest
 
-from posthouse.bus.base import BusUnavailable
-from posthouse.bus.engines.memory import MemoryBus
-from posthouse.cache.engines.memory import MemoryRoutes
 from posthouse.kit.clock import ManualClock
 from posthouse.kit.tasks import Tasks
-from posthouse.messaging.notes import HeadsNote, decode_notes
-from posthouse.messaging.publish import Publisher
-from posthouse.messaging.readers import APPENDS_MAX, Repair, Roster
-from posthouse.model.entry import ACCOUNT_JOINED, ACCOUNT_LEFT, MEMBER_JOINED, MEMBER_LEFT, Entry
+from posthouse.messaging.readers import APPENDS_MAX, Roster
+from posthouse.model.entry import ACCOUNT_JOINED, ACCOUNT_LEFT, MEMBER_JOINED, MEMBER_LEFT
 from posthouse.protocol.codes import Code
-from posthouse.storage.base import Append, Appended, Feed, InboxChange, Outcome, Refused, StorageUnavailable
+from posthouse.storage.base import Append, Appended, Feed, InboxChange, Outcome, Refused
 from tests.messaging.fake_feed import FakeFeed, membership
 
 
@@ -31,9 +26,6 @@ async def tasks(clock: ManualClock) -> AsyncIterator[Tasks]:
     tasks = Tasks(clock)
     yield tasks
     await tasks.close()
-
-
-# Roster -----------------------------------------------------------------------------------------------------------
 
 
 class Accounts:
@@ -167,89 +159,3 @@ async def test_an_entry_that_is_refused_for_good_is_counted_and_keeps_nobody_wai
     assert [log for log, _, _ in bench.accounts.said()] == ["~ann", "~cyd"]
     assert (bench.roster.refused, tasks.crashes) == (1, 0)
     assert bench.feed.positions["roster"] == bench.feed.entries[-1].position
-
-
-# Repair -----------------------------------------------------------------------------------------------------------
-
-
-class FlakyBus(MemoryBus):
-    """A bus that is down while `down` is set."""
-
-    down = False
-
-    async def publish(self, gateway: str, message: bytes) -> bool:
-        if self.down:
-            raise BusUnavailable("down")
-        return await super().publish(gateway, message)
-
-
-class RepairBench:
-    """A repair reader, its feed, and what a gateway that follows two logs is told."""
-
-    def __init__(self, clock: ManualClock) -> None:
-        self.feed = FakeFeed()
-        self.bus = FlakyBus()
-        self.routes = MemoryRoutes()
-        self.told: list[dict[str, int]] = []
-        publisher = Publisher(self.bus, self.routes, ["n"])
-        self.repair = Repair(cast("Feed", self.feed), publisher, clock)
-
-    async def open(self) -> "RepairBench":
-        await self.bus.subscribe("n", self._hear)
-        await self.routes.register("n", [("app", "c"), ("app", "d")])
-        return self
-
-    def _hear(self, message: bytes) -> None:
-        self.told.extend(note.heads for note in decode_notes(message) if isinstance(note, HeadsNote))
-
-    def commit(self, conv: str, seq: int) -> None:
-        self.feed.add(
-            Entry(conv=conv, seq=seq, kind="message", at_ms=1, ordinal=seq, body=msgspec.Raw(b"{}"))
-        )
-
-
-async def test_the_newest_seq_of_what_changed_is_told_within_two_seconds(
-    tasks: Tasks, clock: ManualClock
-) -> None:
-    """P-9.15: but not at once, for most hints arrive by themselves."""
-    bench = await RepairBench(clock).open()
-    bench.commit("old", 9)
-    tasks.supervise("repair", bench.repair.run)
-    await clock.advance(0.1)
-    for conv, seq in (("c", 1), ("c", 2), ("d", 7), ("nobody follows it", 1)):
-        bench.commit(conv, seq)
-    await clock.advance(0.8)
-    assert bench.told == []
-    await clock.advance(1.2)
-    assert bench.told == [{"c": 2, "d": 7}]
-    await clock.advance(10)
-    assert len(bench.told) == 1
-
-
-@pytest.mark.parametrize("faults", [1, 2, 3, 7])
-async def test_a_database_that_is_away_for_a_while_makes_repair_late_not_forgetful(
-    tasks: Tasks, clock: ManualClock, faults: int
-) -> None:
-    """A commit in doubt is told of by nobody else (G4)."""
-    bench = await RepairBench(clock).open()
-    tasks.supervise("repair", bench.repair.run)
-    await clock.advance(0.1)
-    bench.commit("c", 1)
-    bench.feed.faults = [StorageUnavailable("away")] * faults
-    await clock.advance(1)
-    bench.commit("d", 1)
-    await clock.advance(60)
-    assert {conv: seq for heads in bench.told for conv, seq in heads.items()} == {"c": 1, "d": 1}
-
-
-async def test_heads_that_the_bus_does_not_take_are_told_again(tasks: Tasks, clock: ManualClock) -> None:
-    bench = await RepairBench(clock).open()
-    tasks.supervise("repair", bench.repair.run)
-    await clock.advance(0.1)
-    bench.bus.down = True
-    bench.commit("c", 1)
-    await clock.advance(10)
-    assert bench.told == []
-    bench.bus.down = False
-    await clock.advance(10)
-    assert bench.told == [{"c": 1}]

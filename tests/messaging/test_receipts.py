@@ -11,7 +11,7 @@ from posthouse.bus.engines.memory import MemoryBus
 from posthouse.cache.engines.memory import MemoryRoutes
 from posthouse.kit.clock import ManualClock
 from posthouse.kit.tasks import Tasks, start
-from posthouse.messaging.notes import CursorsNote, decode_notes
+from posthouse.messaging.notes import CursorsNote, Note
 from posthouse.messaging.publish import Publisher
 from posthouse.messaging.receipts import COUNT_TTL_S, SHOWN_MEMBERS_MAX, Receipts
 from posthouse.model.conversation import Conversation, Kind
@@ -61,20 +61,14 @@ class Bench:
 
     def __init__(self, clock: ManualClock, **limits: Any) -> None:
         self.cursors = Cursors()
-        self.bus = MemoryBus()
-        self.routes = MemoryRoutes()
-        publisher = Publisher(self.bus, self.routes, ["n"])
+        publisher = Publisher(MemoryBus(), MemoryRoutes())
+        publisher.local = self._hear
         self.receipts = Receipts(cast("Log", self.cursors), publisher, clock, **limits)
         self.answers: list[Refused | None] = []
         self.shown: list[tuple[str, int, int]] = []
 
-    async def open(self) -> "Bench":
-        await self.bus.subscribe("n", self._hear)
-        await self.routes.register("n", [("app", "c")])
-        return self
-
-    def _hear(self, message: bytes) -> None:
-        for note in decode_notes(message):
+    def _hear(self, notes: Sequence[Note]) -> None:
+        for note in notes:
             assert isinstance(note, CursorsNote)
             for of in msgspec.json.decode(note.frame)["of"]:
                 self.shown.append((of["user"], of["read"], of["delivered"]))
@@ -93,7 +87,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 async def bench(clock: ManualClock) -> Bench:
-    return await Bench(clock).open()
+    return Bench(clock)
 
 
 @pytest.fixture
@@ -221,7 +215,7 @@ async def test_a_conversation_that_grows_large_is_noticed_after_a_while(
 
 
 async def test_beyond_the_limit_cursors_are_refused_and_those_that_wait_are_kept(clock: ManualClock) -> None:
-    bench = await Bench(clock, pending_cursors_max=2).open()
+    bench = Bench(clock, pending_cursors_max=2)
     for conv in "cde":
         bench.say("ann", 1, conv=conv)
     assert bench.codes() == [Code.BUSY]
@@ -233,7 +227,7 @@ async def test_beyond_the_limit_cursors_are_refused_and_those_that_wait_are_kept
 
 
 async def test_what_is_known_of_conversations_is_bounded(clock: ManualClock) -> None:
-    bench = await Bench(clock, known_conversations_max=3).open()
+    bench = Bench(clock, known_conversations_max=3)
     for number in range(20):
         bench.say("ann", 1, conv=f"c{number}")
     await bench.receipts.flush()

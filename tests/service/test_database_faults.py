@@ -11,7 +11,7 @@ from random import Random
 import apsw
 import pytest
 
-from posthouse.app import node as node_module
+from posthouse.app import ports as ports_module
 from posthouse.app.config.values import Config
 from posthouse.kit.clock import Clock
 from posthouse.protocol.codes import Code
@@ -85,7 +85,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
         return SqliteDatabase(Path(config.data.folder) / FILE, clock, vfs=disk.name)
 
     with Disk(Random(1)) as disk:
-        monkeypatch.setattr(node_module, "choose_database", on_disk)
+        monkeypatch.setattr(ports_module, "database", on_disk)
         yield disk
 
 

@@ -22,6 +22,6 @@ async def test_metrics_are_prometheus_text_and_tell_of_work_done(embedded: Site)
 
 async def test_crashes_of_every_owner_of_tasks_are_counted(embedded: Site) -> None:
     assert await embedded.metric("posthouse_task_crashes_total") == 0
-    embedded.node._tasks.crashes += 1
+    embedded.node.parts.tasks.crashes += 1
     embedded.node.gateway.tasks.crashes += 2
     assert await embedded.metric("posthouse_task_crashes_total") == 3

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from posthouse.app import node as node_module
+from posthouse.app import parts as parts_module
 from posthouse.app.config.values import Config, Data, Listen
 from posthouse.app.lock import FolderInUse
 from posthouse.app.node import Node
@@ -127,8 +127,8 @@ async def test_a_request_under_way_over_http_is_answered(site: Site, monkeypatch
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node_module, "STEP_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(node_module, "CLOSE_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(parts_module, "STEP_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(parts_module, "CLOSE_TIMEOUT_S", 1.0)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -160,8 +160,8 @@ async def test_a_step_that_fails_keeps_no_other_from_being_taken(
         async def fail() -> None:
             raise StorageUnavailable("away")
 
-        monkeypatch.setattr(site.node._receipts, "flush", fail)
-        monkeypatch.setattr(site.node.commit, "drained", fail)
+        monkeypatch.setattr(site.node.parts.receipts, "flush", fail)
+        monkeypatch.setattr(site.node.parts.commit, "drained", fail)
         await site.node.stop()
         assert await ann.end() == Code.NODE_STOPPING
         with pytest.raises(StorageUnavailable):
@@ -175,7 +175,7 @@ async def test_a_node_that_cannot_start_leaves_nothing_behind(tmp_path: Path) ->
         config = Config(listen=Listen(port=site.node.port), data=Data(folder=str(tmp_path / "two")))
         with pytest.raises(OSError):  # noqa: PT011 - the port is taken
             await Node(config).start()
-        assert [task.get_name() for task in asyncio.all_tasks()].count("commit") == 1, "the first node's"
+        assert [task.get_name() for task in asyncio.all_tasks()].count("commit main") == 1, "the first node's"
         async with serving(tmp_path / "two") as other:
             await other.enter("ann")
 

@@ -1,14 +1,14 @@
 """A real node keeps the rules of the protocol that no single frame shows."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
 
 from posthouse.app.node import Node
 from posthouse.kit.clock import ManualClock
-from posthouse.messaging.notes import decode_notes, encode_notes
+from posthouse.messaging.notes import Note
 from posthouse.model.conversation import Kind, Role
 from posthouse.protocol.codes import Code
 from posthouse.storage.base import Append, Appended, Change, Create, Join, Leave
@@ -26,7 +26,7 @@ async def write(
 ) -> int:
     """Append as the back end does; returns the seq."""
     kind = "message" if change is None else kind_of(change)
-    outcome = await node.commit.append(
+    outcome = await node.parts.commit.append(
         Append(
             app=APP,
             conv=conv,
@@ -208,14 +208,14 @@ async def test_who_joins_sees_nothing_of_what_was_before_also_when_hints_are_los
 @asynccontextmanager
 async def losing_hints(node: Node, conv: str) -> AsyncIterator[None]:
     """What the bus should bring of one conversation is lost."""
-    deliver = node.gateway.audience.deliver
+    hear = node.gateway.notes.hear
 
-    def drop_some(message: bytes) -> None:
-        deliver(encode_notes([note for note in decode_notes(message) if getattr(note, "conv", "") != conv]))
+    def drop_some(notes: Sequence[Note]) -> None:
+        hear([note for note in notes if getattr(note, "conv", "") != conv])
 
-    await node._bus.subscribe(node.gateway.node, drop_some)
+    node.parts.publisher.local = drop_some
     yield
-    await node._bus.subscribe(node.gateway.node, deliver)
+    node.parts.publisher.local = hear
 
 
 # Resuming ---------------------------------------------------------------------------------------------------------

@@ -1,49 +1,26 @@
 """The node's counters as Prometheus metrics. Rooms count in plain integers; they are read when somebody asks."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from posthouse.gateway.gateway import Gateway
+from posthouse.app.parts import Parts
+from posthouse.cluster.snapshot import Presence
 from posthouse.gateway.listener import Listener
-from posthouse.health.probes import Probes
-from posthouse.kit.tasks import Tasks
-from posthouse.messaging.commit import GroupCommit
-from posthouse.messaging.publish import Publisher
-from posthouse.messaging.readers import Repair, Roster
-from posthouse.messaging.receipts import Receipts
 from posthouse.protocol.codes import Code
 
 
 class NodeMetrics(Collector):
     """Reads the counters of one node's parts."""
 
-    def __init__(
-        self,
-        gateway: Gateway,
-        listener: Listener,
-        commit: GroupCommit,
-        receipts: Receipts,
-        publisher: Publisher,
-        roster: Roster,
-        repair: Repair,
-        probes: Probes,
-        answers: Mapping[tuple[str, int], int],
-        tasks: Sequence[Tasks],
-    ) -> None:
-        self._gateway = gateway
+    def __init__(self, parts: Parts, listener: Listener, answers: Mapping[tuple[str, int], int]) -> None:
+        self._parts = parts
+        self._gateway = parts.gateway
         self._listener = listener
-        self._commit = commit
-        self._receipts = receipts
-        self._publisher = publisher
-        self._roster = roster
-        self._repair = repair
-        self._probes = probes
         self._answers = answers
-        self._tasks = tasks
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -74,31 +51,78 @@ class NodeMetrics(Collector):
         yield answers
 
     def _gauges(self) -> Iterator[tuple[str, str, float]]:
-        yield "ready", "1 when this node should get traffic", self._probes.readiness().ready
+        parts, readers = self._parts, self._parts.readers.values()
+        yield "ready", "1 when this node should get traffic", parts.probes.readiness().ready
         yield "connections", "Open WebSocket connections", len(self._gateway.connections)
         yield "sessions", "Live sessions", len(self._gateway.sessions)
         yield "rooms", "Logs that somebody here follows", len(self._gateway.audience.rooms)
-        yield "sends_waiting", "Sends that wait for the database", self._commit.waiting
+        yield (
+            "sends_waiting",
+            "Sends that wait for the database",
+            sum(each.commit.waiting for each in readers),
+        )
+        yield "hints_trusted", "1 when the bus and the routes can be relied on", parts.hearing.trusted
+        yield (
+            "polling",
+            "Databases whose feed is asked by this node itself",
+            sum(each.poller.active for each in readers),
+        )
+        nodes = parts.membership.snapshot
+        yield "nodes_known", "1 when the register of nodes was read", nodes.known
+        live = sum(view.presence is Presence.LIVE for view in nodes.nodes)
+        yield "nodes_live", "Nodes that announce themselves", live
+        running = sum(each.repair_turn.running + each.roster_turn.running for each in readers)
+        yield "singletons_running", "Loops that run on one node at a time, on this one", running
 
     def _counters(self) -> Iterator[tuple[str, str, float]]:
+        yield from self._work()
+        yield from self._clients()
+        yield from self._cluster()
+
+    def _work(self) -> Iterator[tuple[str, str, float]]:
+        readers = self._parts.readers.values()
+        yield "commits", "Transactions of sends", sum(each.commit.batches for each in readers)
+        yield "commit_entries", "Sends that were committed", sum(each.commit.committed for each in readers)
+        busy = sum(each.commit.refused_busy for each in readers)
+        yield "commit_busy", "Sends refused because the queue was full", busy
+        yield "cursors_written", "Cursors made durable", self._parts.receipts.written
+        yield (
+            "roster_applied",
+            "Account entries made from memberships",
+            sum(each.roster.applied for each in readers),
+        )
+        refused = sum(each.roster.refused for each in readers)
+        yield "roster_refused", "Account entries that can never be made", refused
+        yield "repair_told", "Heads told by the repair reader", sum(each.repair.told for each in readers)
+        crashes = self._parts.tasks.crashes + self._gateway.tasks.crashes
+        yield "task_crashes", "Background tasks that crashed", crashes
+
+    def _clients(self) -> Iterator[tuple[str, str, float]]:
         audience, entrance = self._gateway.audience, self._gateway.entrance
-        yield "commits", "Transactions of sends", self._commit.batches
-        yield "commit_entries", "Sends that were committed", self._commit.committed
-        yield "commit_busy", "Sends refused because the queue was full", self._commit.refused_busy
         yield "deliveries", "Entries written to sessions", audience.deliveries
         yield "gaps", "Times that a room read the log because a hint was lost", audience.gaps
-        yield (
-            "loads",
-            "Batched queries for sessions that enter",
-            audience.inboxes.loads + audience.heads.loads,
-        )
+        loads = audience.inboxes.loads + audience.memberships.loads + audience.heads.loads
+        yield "loads", "Batched queries for sessions that enter", loads
         yield "entered", "Sessions let in", entrance.entered
         yield "resumed", "Sessions that resumed", entrance.resumed
-        yield "cursors_written", "Cursors made durable", self._receipts.written
-        yield "bus_messages", "Messages to gateways", self._publisher.published
-        yield "bus_lost", "Notes that the bus did not take", self._publisher.lost
-        yield "roster_applied", "Account entries made from memberships", self._roster.applied
-        yield "repair_told", "Heads told by the repair reader", self._repair.told
-        yield "roster_refused", "Account entries that can never be made", self._roster.refused
-        crashes = sum(tasks.crashes for tasks in self._tasks)
-        yield "task_crashes", "Background tasks that crashed", crashes
+
+    def _cluster(self) -> Iterator[tuple[str, str, float]]:
+        readers, publisher = self._parts.readers.values(), self._parts.publisher
+        yield "bus_messages", "Messages to other gateways", publisher.published
+        yield "bus_lost", "Notes that the bus did not take, or that waited too long", publisher.lost
+        yield (
+            "repair_retold",
+            "Heads told again to gateways that had not taken them",
+            sum(each.repair.retold for each in readers),
+        )
+        yield "outages", "Times that hints could not be relied on", self._parts.hearing.outages
+        yield (
+            "poll_rounds",
+            "Times that this node asked a feed itself",
+            sum(each.poller.rounds for each in readers),
+        )
+        yield (
+            "events_unshared",
+            "Events that stayed with their node because there were too many",
+            self._parts.events.unshared,
+        )

@@ -6,7 +6,8 @@ from posthouse.api.service import Endpoint
 from posthouse.gateway.gateway import Gateway
 from posthouse.health.probes import Probes
 from posthouse.health.readiness import Readiness
-from posthouse.messaging.commit import GroupCommit
+from posthouse.messaging.commits import Commit
+from posthouse.messaging.notes import BlockNote, UnblockNote
 from posthouse.messaging.publish import Publisher
 from posthouse.storage.base import Append, Database, Outcome, User
 
@@ -17,7 +18,7 @@ class NodeService:
     def __init__(
         self,
         database: Database,
-        commit: GroupCommit,
+        commit: Commit,
         publisher: Publisher,
         gateway: Gateway,
         probes: Probes,
@@ -39,10 +40,8 @@ class NodeService:
     async def put_user(self, app: str, user: User) -> User:
         """Store, then let every gateway know of a block: what is stored is what a node reads when it starts."""
         stored = await self._database.put_user(app, user)
-        if stored.blocked:
-            await self._publisher.block(app, stored.user)
-        else:
-            self._gateway.unblock(app, stored.user)
+        note = BlockNote if stored.blocked else UnblockNote
+        self._publisher.post([note(app, stored.user)])
         return stored
 
     def is_blocked(self, app: str, user: str) -> bool:

@@ -77,12 +77,14 @@ class Events:
         return event
 
     def hear(self, encoded: Sequence[bytes]) -> None:
-        """Events of another node. What cannot be read is passed over."""
+        """Events of other nodes. Its own come back as well, and what cannot be read: both are passed over."""
         for each in encoded:
             try:
-                self._kept.append(_decode(each))
+                event = _decode(each)
             except msgspec.DecodeError:
                 continue
+            if event.node != self._node:
+                self._kept.append(event)
 
     def latest(self, limit: int = 200, *, kind: str = "", subject: str = "") -> list[Event]:
         """The last events, oldest first."""

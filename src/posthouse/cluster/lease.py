@@ -3,6 +3,8 @@
 Two at once are possible all the same (a wiped cache, a frozen process): what is done under a lease must bear it.
 """
 
+from collections.abc import Callable
+
 from posthouse.cache.base import CacheUnavailable, Lease, Leases
 from posthouse.kit.clock import Clock
 
@@ -12,12 +14,12 @@ HOLD_S = TTL_S * 2 / 3
 
 
 class Claim:
-    """`holder` names this process, not only its node: a process that was restarted does not inherit."""
+    """`own` names this process, not only its node: a process that was restarted does not inherit."""
 
-    def __init__(self, leases: Leases, name: str, holder: str, clock: Clock) -> None:
+    def __init__(self, leases: Leases, name: str, own: Callable[[], str], clock: Clock) -> None:
         self.name = name
         self._leases = leases
-        self._self = holder
+        self._own = own
         self._clock = clock
         self._lease = Lease(name, "", 0)
         self._asked_at = float("-inf")
@@ -29,7 +31,7 @@ class Claim:
     @property
     def held(self) -> bool:
         """True while it is this process's for certain."""
-        return self._lease.holder == self._self and self.left_s > 0
+        return self._lease.holder == self._own() and self.left_s > 0
 
     @property
     def left_s(self) -> float:
@@ -62,19 +64,19 @@ class Claim:
         """Take it or keep it; returns `held`. Never raises: while the cache is silent, what is held runs out."""
         asked_at = self._clock.monotonic()  # before asking: the answer may come late, the time to live runs
         try:
-            lease = await self._leases.take(self.name, self._self, TTL_S)
+            lease = await self._leases.take(self.name, self._own(), TTL_S)
         except CacheUnavailable:
             self._known = False
             return self.held
         self._known, self._lease = True, lease
-        if lease.holder == self._self:
+        if lease.holder == self._own():
             self._asked_at = asked_at
         return self.held
 
     async def release(self) -> None:
         """Give it back, if it is still this one. A silent cache lets it expire."""
         lease, self._lease = self._lease, self._lease._replace(holder="")
-        if lease.holder == self._self:
+        if lease.holder == self._own():
             try:
                 await self._leases.release(lease)
             except CacheUnavailable:

@@ -1,7 +1,7 @@
 """One node among the others: announces itself each second, reads who else is there, and keeps the picture of all.
 
 Fencing: when a newer process has taken this node's name, this one is superseded for good and must not serve. A node
-that was frozen, or cut off from the cache for longer than its time to live, was gone for the others: it says so to those
+that was frozen, or cut off from the cache for longer than its time to live, was gone for the others: it tells those
 who must make good what they have missed. Everything runs in one loop.
 """
 
@@ -30,9 +30,9 @@ _log = logger(__name__)
 class Membership:
     """`report` is asked each second what this node says of itself; name, incarnation and time served are filled in.
 
-    `snapshot` is the latest picture. Callbacks, all in the event loop: `on_change` hears each sentence of what changed,
-    `on_superseded` once; `on_absent` that the others may have taken this node for gone, and why; `on_known` after
-    each second whether the register answered, with the reason when it did not.
+    `snapshot` is the latest picture. Callbacks, all in the event loop: `on_change` hears which node has
+    changed and how; `on_superseded` once; `on_absent` that the others may have taken this node for gone, and why;
+    `on_known` after each second why the register did not answer (empty: it did).
     """
 
     INTERVAL_S: Final = 1.0
@@ -42,7 +42,7 @@ class Membership:
         self.snapshot: ClusterSnapshot = NOBODY
         self.incarnation = clock.now_ms()
         self.superseded = False
-        self.on_change: Callable[[str], None] = lambda sentence: None
+        self.on_change: Callable[[str, str], None] = lambda node, sentence: None
         self.on_superseded: Callable[[], None] = lambda: None
         self.on_absent: Callable[[str], None] = lambda reason: None
         self.on_known: Callable[[str], None] = lambda reason: None
@@ -121,6 +121,5 @@ class Membership:
     def _see(self, after: ClusterSnapshot) -> None:
         before, self.snapshot = self.snapshot, after
         self._peers = tuple(name for name in after.gateways if name != self.node)
-        for sentence in changes(before, after):
-            _log.info("cluster", change=sentence)
-            self.on_change(sentence)
+        for node, sentence in changes(before, after):
+            self.on_change(node, sentence)

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from posthouse.balance.report import LoadReport
 from posthouse.cache.base import NodeRecord
+from posthouse.health.report import HealthReport
 
 TTL_S = 3.5
 """A node that has not been heard for so long is gone."""
@@ -19,14 +20,6 @@ SILENT_AFTER_S = 2.0
 """A node announces itself each second; one that has missed two is in doubt, and still told everything."""
 GONE_KEPT_S = 60.0
 """How long a picture still shows who has gone."""
-
-
-class DatabaseState(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How one node finds one database."""
-
-    readable: bool
-    writable: bool
-    reason: str = ""
 
 
 class NodeReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -52,7 +45,7 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
     draining: bool = False
     leaving: bool = False
-    databases: dict[str, DatabaseState] = {}
+    health: HealthReport = HealthReport()
 
 
 class Presence(Enum):
@@ -141,13 +134,13 @@ def unread(before: ClusterSnapshot, reason: str, now: float) -> ClusterSnapshot:
     return replace(before, at=now, known=False, why=f"the register of nodes cannot be read: {reason}")
 
 
-def changes(before: ClusterSnapshot, after: ClusterSnapshot) -> list[str]:
-    """What happened between two pictures, one sentence each."""
-    told = [] if before.known == after.known else [after.why]
+def changes(before: ClusterSnapshot, after: ClusterSnapshot) -> list[tuple[str, str]]:
+    """What happened between two pictures: to which node (empty: to the picture as a whole), and one sentence."""
+    told = [] if before.known == after.known else [("", after.why)]
     for view in after.nodes:
         earlier = before.get(view.node)
         if earlier is None or _standing(earlier) != _standing(view):
-            told.append(_sentence(view))
+            told.append((view.node, _sentence(view)))
     return told
 
 

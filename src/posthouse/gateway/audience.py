@@ -16,23 +16,26 @@ from posthouse.kit.tasks import Tasks
 from posthouse.messaging.bodies import account_body, users_of
 from posthouse.messaging.fanout import Arrival, Room, Rooms
 from posthouse.messaging.gather import Gather
-from posthouse.messaging.notes import BlockNote, CursorsNote, EntryNote, HeadsNote, decode_notes
+from posthouse.messaging.hearing import Hearing
+from posthouse.messaging.notes import CursorsNote, EntryNote, Handlers, HeadsNote
 from posthouse.model.entry import ACCOUNT_JOINED, ACCOUNT_LEFT, MEMBER_LEFT, Entry
 from posthouse.model.ids import account_id, account_user
 from posthouse.protocol.codec import decode_server, encode
-from posthouse.protocol.frames import Push
+from posthouse.protocol.frames import Heads, Push
 from posthouse.protocol.phases import Phase
-from posthouse.storage.base import Inbox, Log, Refused, StorageError
+from posthouse.storage.base import Inbox, Log, Refused, StorageError, StorageUnavailable, UserConv
 
 _log = logger(__name__)
 
 CATCH_UP_ENTRIES_MAX = 200
 CATCH_UP_BYTES_MAX = 64 * 1024
 RETRY_INTERVAL_S = 1.0
+RECHECK_LOGS_MAX = 2_000
+KEEP_INTERVAL_S = 1.0
 
 
 class Audience:
-    """Rooms of one gateway. `sessions` finds a live session by its id; `blocked` hears of users who were blocked."""
+    """Rooms of one gateway. `sessions` finds a live session by its id."""
 
     def __init__(
         self,
@@ -42,50 +45,81 @@ class Audience:
         tasks: Tasks,
         clock: Clock,
         sessions: Mapping[str, Session],
-        blocked: Callable[[str, str, Sequence[Session]], None],
+        hearing: Hearing,
+        handlers: Handlers,
     ) -> None:
         self.rooms: Rooms[Session] = Rooms()
-        self.heads: Gather[str, int] = Gather(log.heads, keys_max=5_000)
-        self.inboxes: Gather[str, Inbox] = Gather(self._load_inboxes, keys_max=500)
+        self.heads: Gather[str, int | None] = Gather(log.heads, keys_max=5_000)
+        self.inboxes: Gather[str, Inbox | None] = Gather(self._load_inboxes, keys_max=500)
+        self.memberships: Gather[UserConv, bool | None] = Gather(self._load_memberships, keys_max=5_000)
         self.deliveries = 0
         self.gaps = 0
         self._log = log
         self._tasks = tasks
         self._clock = clock
         self._sessions = sessions
-        self._blocked = blocked
-        self._registrar = Registrar(node, routes, self._wanted)
+        self._registrar = Registrar(node, routes, self._wanted, hearing)
+        handlers.on(EntryNote, self._entry)
+        handlers.on(CursorsNote, self._cursors)
+        handlers.on(HeadsNote, self._heads)
 
     # Who follows what -----------------------------------------------------------------------------------------
 
     async def settle(self, session: Session) -> Inbox:
         """Let a session into its user's account log; returns what the user follows, read after the route stood."""
         await self._occupy([session], [account_id(session.user)])
-        inbox = await self._inbox(session.app, session.user)
+        inbox = (await self.inboxes.get(session.app, [session.user]))[session.user]
+        if inbox is None:
+            raise StorageUnavailable("the database that holds this user's conversations cannot be asked now")
         self._learn(self.rooms.get((session.app, account_id(session.user))), inbox.account_head)
         return inbox
 
     async def follow(
         self, app: str, user: str, sessions: Sequence[Session], convs: Sequence[str]
-    ) -> dict[str, int]:
-        """Let sessions of one user into those conversations that they are a member of; returns heads. They receive
-        nothing yet.
+    ) -> dict[str, int | None]:
+        """Let sessions of one user into those conversations that they are a member of; returns heads, None where a
+        database cannot say now: there they are let in as well, and `complete` finds out. They receive nothing yet.
 
         First the routes stand, then heads are read, then membership. So a leaving is either in the last answer or lies
         beyond the head and meets the sessions in the room: nobody hears what came after it.
         """
-        heads: dict[str, int] = {}
+        heads: dict[str, int | None] = {}
         missing = bool(convs)
         while missing:
             await self._occupy(sessions, convs)
             heads = await self.heads.get(app, convs)
             for conv, head in heads.items():
                 self._learn(self.rooms.get((app, conv)), head)
-            member_of = frozenset((await self._inbox(app, user)).convs).intersection(convs)
-            for conv in set(convs) - member_of:
-                self._leave(app, conv, sessions)
-            missing = any(not each.gone and not member_of.issubset(_followed(each)) for each in sessions)
+            member_of = await self._member_of(app, user, convs)
+            for conv in dict.fromkeys(convs):
+                if member_of[conv] is False:
+                    self._leave(app, conv, sessions)
+            heads |= {conv: None for conv, said in member_of.items() if said is None}
+            followed = {conv for conv, said in member_of.items() if said}
+            missing = any(not each.gone and not followed.issubset(_followed(each)) for each in sessions)
         return heads
+
+    def complete(self, session: Session, convs: Sequence[str]) -> None:
+        """Let a live session into conversations whose databases could not say where they stand, once they can."""
+        if convs:
+            self._tasks.spawn("complete", self._complete(session, convs))
+
+    async def _complete(self, session: Session, convs: Sequence[str]) -> None:
+        """The client is told the heads: it fetches what it has missed."""
+        while convs and not session.gone:
+            await self._clock.sleep(RETRY_INTERVAL_S)
+            try:
+                heads = await self.follow(session.app, session.user, [session], convs)
+            except StorageError:
+                continue
+            reached = {
+                room.key[1]: self.admit(session, room, head)
+                for room in session.rooms
+                if (head := heads.get(room.key[1])) is not None
+            }
+            if reached and not session.gone:
+                session.send(Heads(heads=reached))
+            convs = [conv for conv in convs if conv in heads and heads[conv] is None]
 
     def admit(self, session: Session, room: Room[Session], head: int) -> int:
         """Let a session receive what lies beyond `head`, which was read since it came in. Returns how far its own sync
@@ -101,9 +135,32 @@ class Audience:
                 self._drop(room)
         session.rooms = []
 
+    def sessions_of(self, app: str, user: str) -> list[Session]:
+        """A user's sessions on this node."""
+        room = self.rooms.get((app, account_id(user)))
+        return list(room.sessions) if room is not None else []
+
     async def flush(self) -> None:
         """Take the logs that nobody here follows any more out of the routes."""
         await self._registrar.flush()
+
+    async def keep(self) -> None:
+        """Keep the routes alive, for ever. Logs whose routes had been lost may have missed hints."""
+        while True:
+            lost = frozenset(await self._registrar.keep())
+            if lost:
+                self._tasks.spawn("recheck", self.recheck(lost.__contains__))
+            await self._clock.sleep(KEEP_INTERVAL_S)
+
+    async def recheck(self, concerned: Callable[[LogKey], bool] = lambda key: True) -> None:
+        """Have the rooms concerned ask how far their logs go: hints may have been lost. Raises `StorageError`."""
+        asked: dict[str, list[str]] = {}
+        for room in self.rooms.all():
+            if room.head is not None and concerned(room.key):
+                asked.setdefault(room.key[0], []).append(room.key[1])
+        for app, convs in asked.items():
+            for start in range(0, len(convs), RECHECK_LOGS_MAX):
+                self._hear(app, await self.heads.get(app, convs[start : start + RECHECK_LOGS_MAX]))
 
     async def _occupy(self, sessions: Sequence[Session], convs: Sequence[str]) -> None:
         """Put sessions into rooms; returns once their routes stand."""
@@ -124,19 +181,20 @@ class Audience:
             for session in sessions:
                 self._discard(room, session)
 
-    def _learn(self, room: Room[Session] | None, head: int) -> None:
-        if room is not None:
+    def _learn(self, room: Room[Session] | None, head: int | None) -> None:
+        if room is not None and head is not None:
             room.learn(head)
             self._read_if_behind(room)
 
-    async def _inbox(self, app: str, user: str) -> Inbox:
-        return (await self.inboxes.get(app, [user]))[user]
+    async def _member_of(self, app: str, user: str, convs: Sequence[str]) -> dict[str, bool | None]:
+        pairs = [(user, conv) for conv in convs]
+        return {conv: said for (_, conv), said in (await self.memberships.get(app, pairs)).items()}
 
-    async def _is_member(self, app: str, user: str, conv: str) -> bool:
-        return conv in (await self._inbox(app, user)).convs
+    async def _load_inboxes(self, app: str, users: list[str]) -> dict[str, Inbox | None]:
+        return dict(zip(users, await self._log.inboxes(app, users), strict=True))
 
-    async def _load_inboxes(self, app: str, users: list[str]) -> dict[str, Inbox]:
-        return {inbox.user: inbox for inbox in await self._log.inboxes(app, users)}
+    async def _load_memberships(self, app: str, pairs: list[UserConv]) -> dict[UserConv, bool | None]:
+        return dict(zip(pairs, await self._log.memberships(app, pairs), strict=True))
 
     def _wanted(self, key: LogKey) -> bool:
         return self.rooms.get(key) is not None
@@ -153,18 +211,6 @@ class Audience:
             self._registrar.unregister_later(room.key)
 
     # Deliveries -----------------------------------------------------------------------------------------------
-
-    def deliver(self, message: bytes) -> None:
-        """One message from the bus."""
-        for note in decode_notes(message):
-            if isinstance(note, EntryNote):
-                self._entry(note)
-            elif isinstance(note, CursorsNote):
-                self._cursors(note)
-            elif isinstance(note, HeadsNote):
-                self._heads(note)
-            else:
-                self._block(note)
 
     def _entry(self, note: EntryNote) -> None:
         room = self.rooms.get((note.app, note.conv))
@@ -198,15 +244,14 @@ class Audience:
                 session.socket.send(frame)
 
     def _heads(self, note: HeadsNote) -> None:
-        for conv, seq in note.heads.items():
-            room = self.rooms.get((note.app, conv))
-            if room is not None:
+        self._hear(note.app, note.heads)
+
+    def _hear(self, app: str, heads: Mapping[str, int | None]) -> None:
+        for conv, seq in heads.items():
+            room = self.rooms.get((app, conv))
+            if room is not None and seq is not None:
                 room.hear(seq)
                 self._read_if_behind(room)
-
-    def _block(self, note: BlockNote) -> None:
-        room = self.rooms.get((note.app, account_id(note.user)))
-        self._blocked(note.app, note.user, list(room.sessions) if room is not None else [])
 
     def _read_if_behind(self, room: Room[Session]) -> None:
         if room.behind:
@@ -272,9 +317,23 @@ class Audience:
         sessions = list(room.sessions)
         if entry.kind == ACCOUNT_JOINED:
             heads = await self.follow(app, user, sessions, [conv])
-            self._admit_all(app, conv, sessions, heads.get(conv, 0))
-        elif any(conv in _followed(each) for each in sessions) and not await self._is_member(app, user, conv):
-            self._leave(app, conv, sessions)
+            head = heads.get(conv, 0)
+            if head is None:
+                self._complete_all(sessions, conv)
+            else:
+                self._admit_all(app, conv, sessions, head)
+        elif any(conv in _followed(each) for each in sessions):
+            is_member = (await self._member_of(app, user, [conv]))[conv]
+            if is_member is None:
+                self._complete_all(sessions, conv)
+            elif not is_member:
+                self._leave(app, conv, sessions)
+
+    def _complete_all(self, sessions: Sequence[Session], conv: str) -> None:
+        """Of those still being let in none: their entrance asks for itself."""
+        for session in sessions:
+            if session.phase is Phase.LIVE:
+                self.complete(session, [conv])
 
     def _admit_all(self, app: str, conv: str, sessions: Sequence[Session], head: int) -> None:
         """Of those still being let in none: they are admitted to all their rooms at once."""

@@ -153,7 +153,7 @@ class Entrance:
 
     async def _enter(self, session: Session, resume: Resume | None, reset: int) -> None:
         try:
-            heads = await self._register(session)
+            found = await self._register(session)
         except StorageError as error:
             session.end(Code.OVERLOADED, str(error), self._door.limits.retry_after_ms(Code.UNAVAILABLE))
             return
@@ -167,7 +167,9 @@ class Entrance:
         if session.gone:
             return
         heads = {
-            room.key[1]: self._audience.admit(session, room, heads[room.key[1]]) for room in session.rooms
+            room.key[1]: self._audience.admit(session, room, head)
+            for room in session.rooms
+            if (head := found[room.key[1]]) is not None
         }
         positions = resume.positions if resume is not None and reset == 0 else None
         if positions is not None and any(seq > heads.get(conv, seq) for conv, seq in positions.items()):
@@ -176,15 +178,20 @@ class Entrance:
         if changed is not None and _size(changed) > self._door.limits.page_bytes_max:
             changed = None  # too much for one frame: a fresh start pages through it
         self._welcome(session, heads, changed, reset)
+        self._audience.complete(session, [conv for conv, head in found.items() if head is None])
 
-    async def _register(self, session: Session) -> dict[str, int]:
-        """The heads of all the logs that the session has come to follow, read after their routes stood."""
+    async def _register(self, session: Session) -> dict[str, int | None]:
+        """The heads of all the logs that the session has come to follow, read after their routes stood.
+
+        One dead database keeps nobody out but its own users: what it holds is unknown, and completed later.
+        """
         audience, app = self._audience, session.app
         inbox = await audience.settle(session)
         heads = await audience.follow(app, session.user, [session], inbox.convs)
         heads[account_id(session.user)] = inbox.account_head
         while lacking := [room.key[1] for room in session.rooms if room.key[1] not in heads]:
-            heads |= dict.fromkeys(lacking, 0) | await audience.heads.get(app, lacking)
+            none: dict[str, int | None] = dict.fromkeys(lacking, 0)
+            heads |= none | await audience.heads.get(app, lacking)
         return heads
 
     def _welcome(

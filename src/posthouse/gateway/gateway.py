@@ -12,14 +12,19 @@ from posthouse.auth.tokens import TokenVerifier
 from posthouse.cache.base import Routes
 from posthouse.gateway.admission import Admission
 from posthouse.gateway.audience import Audience
+from posthouse.gateway.blocklist import REFRESH_INTERVAL_S, Blocklist
+from posthouse.gateway.devices import Devices
 from posthouse.gateway.entrance import Entrance
 from posthouse.gateway.limits import GatewayLimits
+from posthouse.gateway.registrar import SOURCE
 from posthouse.gateway.requests import Requests
 from posthouse.gateway.session import Session
 from posthouse.gateway.websocket import Socket
 from posthouse.kit.clock import Clock
 from posthouse.kit.tasks import Tasks
-from posthouse.messaging.commit import GroupCommit
+from posthouse.messaging.commits import Commit
+from posthouse.messaging.hearing import Hearing
+from posthouse.messaging.notes import Handlers
 from posthouse.messaging.receipts import Receipts
 from posthouse.protocol.codes import Code
 from posthouse.protocol.frames import ClientFrame, Hello, Renew
@@ -38,7 +43,7 @@ class Gateway:
         self,
         node: str,
         database: Database,
-        commit: GroupCommit,
+        commit: Commit,
         receipts: Receipts,
         routes: Routes,
         verifier: TokenVerifier,
@@ -46,6 +51,7 @@ class Gateway:
         admission: Admission,
         clock: Clock,
         limits: GatewayLimits,
+        hearing: Hearing | None = None,
     ) -> None:
         self.node = node
         self.commit = commit
@@ -56,15 +62,21 @@ class Gateway:
         self.connections: set[Session] = set()
         self.sessions: dict[str, Session] = {}
         self.tasks = Tasks(clock)
-        self.audience = Audience(node, database, routes, self.tasks, clock, self.sessions, self.block)
+        self.hearing = hearing or Hearing((SOURCE,), clock.monotonic)
+        self.notes = Handlers()
+        self.audience = Audience(
+            node, database, routes, self.tasks, clock, self.sessions, self.hearing, self.notes
+        )
+        self.blocklist = Blocklist(database, self.notes, self.audience.sessions_of)
+        self.devices = Devices(clock, self.notes)
         self.entrance = Entrance(self, database, self.audience, verifier, resume_tokens, self.tasks)
         self.requests = Requests(database, receipts, self.tasks, limits)
         self._database = database
         self._epoch = ""
         self._started_ms = clock.now_ms()
         self._numbers = itertools.count(1)
-        self._blocked: dict[str, set[str]] = {}
-        self._devices: dict[tuple[str, str, str], Session] = {}
+        self._apps: tuple[str, ...] = ()
+        self._closed = ""
 
     def accept(self, socket: Socket) -> Session:
         """The handler of a new socket."""
@@ -74,14 +86,8 @@ class Gateway:
 
     def admit(self, session: Session) -> bool:
         """A session may go live, and an older one of its device makes way. False: it was itself the older one."""
-        key = (session.app, session.user, session.device)
-        other = self._devices.get(key)
-        if other is not None and other is not session:
-            older = session if other.opened > session.opened else other
-            older.end(Code.REPLACED, "the same device opened a newer session")
-        if session.gone:
+        if not self.devices.admit(session):
             return False
-        self._devices[key] = session
         self.sessions[session.id] = session
         return True
 
@@ -89,13 +95,14 @@ class Gateway:
         """The socket is closed."""
         self.connections.discard(session)
         self.sessions.pop(session.id, None)
-        key = (session.app, session.user, session.device)
-        if self._devices.get(key) is session:
-            del self._devices[key]
+        self.devices.forget(session)
 
     def enter(self, session: Session, hello: Hello) -> None:
         """Begin to let a session in."""
-        self.entrance.enter(session, hello)
+        if self._closed:
+            session.end(Code.NODE_STOPPING, self._closed, RETURN_WITHIN_MS)
+        else:
+            self.entrance.enter(session, hello)
 
     def request(self, session: Session, frame: ClientFrame) -> None:
         """Begin a request that must wait for the database."""
@@ -110,22 +117,12 @@ class Gateway:
 
     def is_blocked(self, app: str, user: str) -> bool:
         """True when the application has blocked the user, as far as this node has heard."""
-        return user in self._blocked.get(app, ())
+        return (app, user) in self.blocklist
 
     async def load_blocked(self, apps: Sequence[str]) -> None:
         """Read who is blocked. Called before the gateway opens."""
-        for app in apps:
-            self._blocked[app] = set(await self._database.blocked(app))
-
-    def block(self, app: str, user: str, sessions: Sequence[Session]) -> None:
-        """The application blocked a user: these are their sessions here."""
-        self._blocked.setdefault(app, set()).add(user)
-        for session in sessions:
-            session.end(Code.BLOCKED, "the application has blocked this user")
-
-    def unblock(self, app: str, user: str) -> None:
-        """The application lifted a block."""
-        self._blocked.get(app, set()).discard(user)
+        self._apps = tuple(apps)
+        await self.blocklist.load(self._apps)
 
     def new_session_id(self) -> str:
         """A name for a session: unique in the cluster, since the node's own name is."""
@@ -148,6 +145,12 @@ class Gateway:
             self.admission.forget_idle(now)
             await self.audience.flush()
 
+    async def refresh_blocked(self) -> None:
+        """Read now and then who is blocked: a note may have been missed."""
+        while True:
+            await self.clock.sleep(REFRESH_INTERVAL_S)
+            await self.blocklist.load(self._apps)
+
     def _watch_epoch(self) -> None:
         """A log that was restored or moved back begins again below what the rooms have delivered: all start afresh."""
         before, self._epoch = self._epoch, self._database.epoch
@@ -162,6 +165,11 @@ class Gateway:
                 session.end(Code.TOKEN_EXPIRED, "the access token has expired")
         elif session.phase is Phase.NEW and (now - session.opened) * 1000 > self.limits.hello_timeout_ms:
             session.end(Code.HELLO_TIMEOUT, "no hello came in time")
+
+    def close(self, reason: str) -> None:
+        """Send everybody away and let nobody in any more."""
+        self._closed = reason
+        self.send_away(Code.NODE_STOPPING, reason, RETURN_WITHIN_MS)
 
     def send_away(self, code: Code, reason: str, within_ms: int) -> None:
         """End every session, spreading their return evenly over `within_ms`."""

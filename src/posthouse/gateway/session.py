@@ -13,7 +13,7 @@ from posthouse.gateway.limits import GatewayLimits
 from posthouse.gateway.websocket import Socket, encode_frame
 from posthouse.kit.clock import Clock
 from posthouse.kit.limits import TokenBucket
-from posthouse.messaging.commit import GroupCommit
+from posthouse.messaging.commits import Commit
 from posthouse.messaging.fanout import Room
 from posthouse.messaging.lane import Lane
 from posthouse.model.content import CLIENT_ID_BYTES_MAX, MENTIONS_MAX, check_body
@@ -40,7 +40,7 @@ class Host(Protocol):
     @property
     def admission(self) -> Admission: ...
     @property
-    def commit(self) -> GroupCommit: ...
+    def commit(self) -> Commit: ...
 
     def count(self, code: int) -> None:
         """Count a refusal or a close."""

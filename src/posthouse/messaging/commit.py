@@ -22,8 +22,20 @@ from posthouse.model.entry import COUNTING_KINDS, MEMBER_LEFT, Entry
 from posthouse.protocol.codec import encode
 from posthouse.protocol.codes import Code
 from posthouse.protocol.frames import Push
-from posthouse.storage.base import Append, Appended, Log, Outcome, Refused, StorageError, StorageUnavailable
+from posthouse.storage.base import (
+    Append,
+    Appended,
+    Create,
+    Join,
+    Leave,
+    Log,
+    Outcome,
+    Refused,
+    StorageError,
+    StorageUnavailable,
+)
 
+MEMBERSHIPS = (Create, Join, Leave)
 Settle = Callable[[Append, Outcome], None]
 
 
@@ -120,7 +132,7 @@ class GroupCommit:
             if batch:
                 self._flying = (batch, start(self._log.append([pending.append for pending in batch])))
                 await asyncio.sleep(0)  # the commit begins before the last one is fanned out
-            await self._finish()
+            self._finish()
 
     async def _land(self, batch: list[Pending], task: asyncio.Task[list[Outcome]]) -> None:
         """Wait for a batch's outcomes. Lanes hear of them at once, so no successor slips past a refused send."""
@@ -163,7 +175,7 @@ class GroupCommit:
             size += len(append.body)
         return batch
 
-    async def _finish(self) -> None:
+    def _finish(self) -> None:
         """Answer what has landed, each send once, then fan it out."""
         notes: list[EntryNote] = []
         membership = False
@@ -174,13 +186,13 @@ class GroupCommit:
                 self.committed += 1
                 if not outcome.duplicate:
                     notes.append(_entry_note(pending, outcome))
-                    membership = membership or pending.append.change is not None
+                    membership = membership or isinstance(pending.append.change, MEMBERSHIPS)
                     if pending.append.kind in COUNTING_KINDS:
                         self.on_message(pending.append, outcome.seq)
         if membership:
             self.on_membership()
         if notes:
-            await self._publisher.entries(notes)
+            self._publisher.post(notes)
 
 
 def _note_lane(pending: Pending, outcome: Outcome) -> None:

@@ -142,6 +142,10 @@ class Rooms(Generic[S]):
     def __len__(self) -> int:
         return sum(len(rooms) for rooms in self._rooms.values())
 
+    def all(self) -> list[Room[S]]:
+        """Every room there is now."""
+        return [room for rooms in self._rooms.values() for room in rooms.values()]
+
     def get(self, key: LogKey) -> Room[S] | None:
         """The room of a log, or None when nobody here follows it."""
         rooms = self._rooms.get(key[0])

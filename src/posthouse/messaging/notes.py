@@ -1,6 +1,10 @@
-"""What travels on the bus between the node that commits and the gateways that deliver: notes, as MessagePack. Pure."""
+"""What travels on the bus between nodes: notes, as MessagePack, and who on a node handles which kind. Pure.
 
-from collections.abc import Callable
+A note is a hint: losing one loses nothing that the log or the database does not tell again.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -39,7 +43,63 @@ class BlockNote(msgspec.Struct, frozen=True, array_like=True, tag=4):
     user: str
 
 
-Note = EntryNote | CursorsNote | HeadsNote | BlockNote
+class UnblockNote(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """The application lifted a block."""
+
+    app: str
+    user: str
+
+
+class OpenedNote(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """A session of a device has opened: older ones of that device, on other nodes, make way. `conv` is the user's
+    account log, which every gateway with a session of theirs follows."""
+
+    app: str
+    conv: str
+    device: str
+    session: str
+    opened_ms: int
+
+
+class WakeNote(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """A membership was committed to this database: whoever runs its roster reads at once."""
+
+    database: str
+
+
+class EventsNote(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """Decisions of a node, for the audit that every node keeps. Encoded by posthouse.cluster.events."""
+
+    events: tuple[bytes, ...]
+
+
+class DrainNote(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """An operator, or a remedy, has one node send its clients away within so many seconds, or (`undo`) serve again."""
+
+    node: str
+    within_s: float
+    why: str
+    undo: bool = False
+
+
+class RebalanceNote(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    """An operator has every node even out its sessions now."""
+
+    why: str
+
+
+Note = (
+    EntryNote
+    | CursorsNote
+    | HeadsNote
+    | BlockNote
+    | UnblockNote
+    | OpenedNote
+    | WakeNote
+    | EventsNote
+    | DrainNote
+    | RebalanceNote
+)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Note]).decode
@@ -68,3 +128,28 @@ def _known(raw: msgspec.Raw) -> Note | None:
         return _decode_one(raw)
     except msgspec.ValidationError:
         return None
+
+
+N = TypeVar("N", bound=Note)
+
+
+class Handlers:
+    """Who handles which kind of note on this node. Kinds that nobody handles are passed over."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[type, Callable[[Any], None]] = {}
+
+    def on(self, kind: type[N], handle: Callable[[N], None]) -> None:
+        """`handle` is called with each note of that kind."""
+        self._handlers[kind] = handle
+
+    def deliver(self, message: bytes) -> None:
+        """One message from the bus. Raises `msgspec.DecodeError` for bytes that no node has sent."""
+        self.hear(decode_notes(message))
+
+    def hear(self, notes: Sequence[Note]) -> None:
+        """Notes, in order."""
+        for note in notes:
+            handle = self._handlers.get(type(note))
+            if handle is not None:
+                handle(note)

@@ -1,67 +1,152 @@
-"""From committed entries to gateways: one bus message to each gateway that has a recipient.
+"""From committed entries to gateways: to the own one by a call, to each other one that has a recipient by one message.
 
-Routes that are unknown are never read as "nobody": then every known gateway is told.
+Local delivery depends on neither cache nor bus. Routes that are unknown are never read as "nobody": then every live
+gateway is told. What waits to be sent is bounded: beyond `WAITING_BYTES_MAX` the oldest is dropped, counted as lost,
+and told later by the repair reader of the feed (policy: shed).
 """
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 from posthouse.bus.base import MESSAGE_BYTES_MAX, Bus, BusUnavailable
 from posthouse.cache.base import LogKey, Routes
-from posthouse.messaging.notes import BlockNote, CursorsNote, EntryNote, HeadsNote, Note, encode_notes
+from posthouse.messaging.notes import (
+    CursorsNote,
+    EntryNote,
+    EventsNote,
+    HeadsNote,
+    Note,
+    OpenedNote,
+    encode_notes,
+)
 
 HEADS_MAX = 10_000
 """Logs in one note, so that it fits into a message of the bus whatever their ids."""
 NOTE_BYTES_MAX = 2_048
 """What a note takes beside its frame and the users that it removes, whom its frame names as well."""
+WAITING_BYTES_MAX = 64 << 20
+BATCH_NOTES_MAX: Final = 2_000
+"""Notes whose routes are asked for in one question."""
+
+Heads = dict[str, dict[str, int]]
+"""app → log → its newest seq."""
 
 
 class Publisher:
-    """Sends notes where they are wanted. Losing some is allowed, but for heads: they make up for the others."""
+    """Sends notes where they are wanted. `peers` names the other live gateways; `run` is the loop that reaches them."""
 
-    def __init__(self, bus: Bus, routes: Routes, gateways: Sequence[str]) -> None:
+    def __init__(self, bus: Bus, routes: Routes, peers: Callable[[], Sequence[str]] = lambda: ()) -> None:
         self._bus = bus
         self._routes = routes
-        self._gateways = tuple(gateways)
+        self._peers = peers
+        self._waiting: deque[Note] = deque()
+        self._waiting_bytes = 0
+        self._wake = asyncio.Event()
+        self.local: Callable[[Sequence[Note]], None] = lambda notes: None
         self.published = 0
         self.lost = 0
 
-    async def entries(self, notes: Sequence[EntryNote | CursorsNote]) -> None:
-        """Send each note to the gateways that follow its log, all notes of one gateway in one message."""
-        wanted = await self._routes.gateways([(note.app, note.conv) for note in notes], self._gateways)
-        outgoing: dict[str, list[Note]] = {}
-        for note, gateways in zip(notes, wanted, strict=True):
-            for gateway in self._gateways if gateways is None else gateways:
-                outgoing.setdefault(gateway, []).append(note)
-        for gateway, own in outgoing.items():
-            try:
-                await self._send(gateway, own)
-            except BusUnavailable:
-                self.lost += len(own)
+    def post(self, notes: Sequence[Note]) -> None:
+        """Deliver to the own gateway now, and to the others that follow these logs as soon as possible, in order.
 
-    async def heads(self, app: str, heads: dict[str, int]) -> None:
-        """Tell the gateways concerned how far these logs go. Raises `BusUnavailable` when not all were told."""
-        convs = list(heads)
-        for start in range(0, len(convs), HEADS_MAX):
-            await self._heads(app, {conv: heads[conv] for conv in convs[start : start + HEADS_MAX]})
+        Losing some on the way is allowed: the heads that the repair reader tells make up for them.
+        """
+        self.local(notes)
+        if self._peers():
+            self._waiting.extend(notes)
+            self._waiting_bytes += sum(map(_size, notes))
+            while self._waiting_bytes > WAITING_BYTES_MAX:
+                self._waiting_bytes -= _size(self._waiting.popleft())
+                self.lost += 1
+            self._wake.set()
 
-    async def _heads(self, app: str, heads: dict[str, int]) -> None:
-        keys: list[LogKey] = [(app, conv) for conv in heads]
+    async def run(self) -> None:
+        """Send what waits, for ever. What is posted while a message is under way goes into the next one."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Send what waits now."""
+        while self._waiting:
+            notes = [self._waiting.popleft() for _ in range(min(BATCH_NOTES_MAX, len(self._waiting)))]
+            self._waiting_bytes -= sum(map(_size, notes))
+            await self._forward(notes)
+
+    async def heads(self, heads: Heads, among: Sequence[str] | None = None) -> dict[str, Heads]:
+        """Tell the gateways concerned how far these logs go: of the live ones all, the own one included, or only those
+        `among`. Returns what could not be handed over, by gateway: it must be told again."""
+        notes = [note for app, own in heads.items() for note in _heads_notes(app, own)]
+        if among is None:
+            self.local(notes)
+        untold: dict[str, Heads] = {}
+        for note in notes:
+            for gateway, concerned in (await self._concerned(note, among)).items():
+                if not await self._send(gateway, [HeadsNote(note.app, concerned)]):
+                    untold.setdefault(gateway, {}).setdefault(note.app, {}).update(concerned)
+        return untold
+
+    async def _concerned(self, note: HeadsNote, among: Sequence[str] | None) -> dict[str, dict[str, int]]:
+        """Which heads of the note go to which gateway."""
+        peers = [peer for peer in self._peers() if among is None or peer in among]
+        if not peers:
+            return {}
         concerned: dict[str, dict[str, int]] = {}
-        for (_, conv), gateways in zip(keys, await self._routes.gateways(keys, self._gateways), strict=True):
-            for gateway in self._gateways if gateways is None else gateways:
-                concerned.setdefault(gateway, {})[conv] = heads[conv]
-        for gateway, own in concerned.items():
-            await self._send(gateway, [HeadsNote(app, own)])
+        wanted = await self._routes.gateways([(note.app, conv) for conv in note.heads], peers)
+        for (conv, seq), gateways in zip(note.heads.items(), wanted, strict=True):
+            for gateway in _chosen(peers, gateways):
+                concerned.setdefault(gateway, {})[conv] = seq
+        return concerned
 
-    async def block(self, app: str, user: str) -> None:
-        """Tell every gateway that a user is blocked. Raises `BusUnavailable` when not all were told."""
-        for gateway in self._gateways:
-            await self._send(gateway, [BlockNote(app, user)])
+    async def _forward(self, notes: Sequence[Note]) -> None:
+        """Each note to the gateways that want it, all notes of one gateway in as few messages as they fit in."""
+        peers = self._peers()
+        if not peers:
+            return
+        keys = list(dict.fromkeys(key for note in notes if (key := _log_of(note)) is not None))
+        wanted = dict(zip(keys, await self._routes.gateways(keys, peers), strict=True)) if keys else {}
+        outgoing: dict[str, list[Note]] = {}
+        for note in notes:
+            key = _log_of(note)
+            for gateway in _chosen(peers, None if key is None else wanted[key]):
+                outgoing.setdefault(gateway, []).append(note)
+        await asyncio.gather(*(self._send_or_lose(gateway, own) for gateway, own in outgoing.items()))
 
-    async def _send(self, gateway: str, notes: Sequence[Note]) -> None:
+    async def _send_or_lose(self, gateway: str, notes: Sequence[Note]) -> None:
+        if not await self._send(gateway, notes):
+            self.lost += len(notes)
+
+    async def _send(self, gateway: str, notes: Sequence[Note]) -> bool:
+        """False when the bus does not take it, or nobody listens there."""
         for message in _messages(notes):
-            await self._bus.publish(gateway, encode_notes(message))
+            try:
+                if not await self._bus.publish(gateway, encode_notes(message)):
+                    return False
+            except BusUnavailable:
+                return False
             self.published += 1
+        return True
+
+
+def _chosen(peers: Sequence[str], gateways: frozenset[str] | None) -> Sequence[str]:
+    """In the order of `peers`, so that the same state always sends in the same order."""
+    return peers if gateways is None else [peer for peer in peers if peer in gateways]
+
+
+def _log_of(note: Note) -> LogKey | None:
+    """The log that a note belongs to; None for what every gateway must hear."""
+    if isinstance(note, EntryNote | CursorsNote | OpenedNote):
+        return note.app, note.conv
+    return None
+
+
+def _heads_notes(app: str, heads: dict[str, int]) -> Iterator[HeadsNote]:
+    convs = list(heads)
+    for start in range(0, len(convs), HEADS_MAX):
+        yield HeadsNote(app, {conv: heads[conv] for conv in convs[start : start + HEADS_MAX]})
 
 
 def _messages(notes: Sequence[Note]) -> Iterator[list[Note]]:
@@ -82,4 +167,6 @@ def _messages(notes: Sequence[Note]) -> Iterator[list[Note]]:
 def _size(note: Note) -> int:
     if isinstance(note, EntryNote):
         return NOTE_BYTES_MAX + len(note.frame) * (2 if note.left else 1)
+    if isinstance(note, EventsNote):
+        return NOTE_BYTES_MAX + sum(map(len, note.events))
     return NOTE_BYTES_MAX + (len(note.frame) if isinstance(note, CursorsNote) else 0)

@@ -1,7 +1,5 @@
-"""Readers of the feed: what must follow from entries even if the node that wrote them dies at once.
-
-`roster` turns membership entries into account-log entries; `repair` tells gateways the newest seq of logs that
-changed. Both may run on several nodes at once and read an entry twice: what they do is idempotent.
+"""The roster, a reader of the feed: turns membership entries into account-log entries, even if the node that wrote
+them dies at once. It may run on several nodes and read an entry twice: what it does is idempotent.
 """
 
 import asyncio
@@ -15,7 +13,6 @@ from posthouse.kit.clock import Clock
 from posthouse.kit.log import logger
 from posthouse.kit.tasks import wait_event
 from posthouse.messaging.bodies import AccountBody, users_of
-from posthouse.messaging.publish import Publisher
 from posthouse.model.entry import ACCOUNT_JOINED, ACCOUNT_LEFT, CREATED, MEMBER_JOINED, MEMBER_LEFT, Entry
 from posthouse.model.ids import account_id
 from posthouse.protocol.codes import Action, action_of
@@ -104,36 +101,3 @@ def _account_append(app: str, entry: Entry, user: str) -> Append:
         change=change,
         trusted=True,
     )
-
-
-class Repair:
-    """Tells gateways the newest seq of each log that changed, a moment after it did: lost hints heal (G4)."""
-
-    LAG_S: Final = 1.0
-
-    def __init__(self, feed: Feed, publisher: Publisher, clock: Clock) -> None:
-        self._feed = feed
-        self._publisher = publisher
-        self._clock = clock
-        self._position: FeedPosition | None = None
-        self.told = 0
-
-    async def run(self) -> None:
-        """Each second, tell of what was committed up to a second ago. Begins at the feed's end, for sessions that
-        come after this read the log themselves; after a crash it goes on where it was, so nothing is left out."""
-        if self._position is None:
-            self._position = await self._feed.end()
-        while True:
-            until = await self._feed.end()
-            await self._clock.sleep(self.LAG_S)
-            if self._position < until:
-                await self._tell(self._position, until)
-                self._position = until
-
-    async def _tell(self, position: FeedPosition, until: FeedPosition) -> None:
-        newest: dict[str, dict[str, int]] = {}
-        for (app, conv), seq in (await self._feed.changed(position, until)).items():
-            newest.setdefault(app, {})[conv] = seq
-        for app, heads in newest.items():
-            await self._publisher.heads(app, heads)
-            self.told += len(heads)

@@ -101,7 +101,7 @@ class Receipts:
             if await self._member_count((app, conv)) <= SHOWN_MEMBERS_MAX
         ]
         if notes:
-            await self._publisher.entries(notes)
+            self._publisher.post(notes)
 
     async def _member_count(self, key: ConvKey) -> int:
         """How many members, as last looked at: the limit guards against floods and need not be exact."""
