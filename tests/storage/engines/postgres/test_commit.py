@@ -4,6 +4,7 @@ A server of its own, with fsync on. A standby that does not exist makes every CO
 """
 
 import asyncio
+import signal
 from collections.abc import Iterator
 
 import asyncpg
@@ -87,6 +88,32 @@ async def test_a_commit_whose_wait_is_cut_short_is_not_answered_until_it_is_sett
     assert isinstance(outcome, Appended)
     assert outcome.seq == 2
     assert await lonely.texts("g") == ["cut short"]
+
+
+@pytest.mark.parametrize("smart", [False, True])
+async def test_a_shutdown_that_cuts_the_wait_short_is_no_acknowledgement(
+    lonely: Talk, server: LocalPostgres, dsn: str, watcher: Connection, smart: bool
+) -> None:
+    """The server commits locally on its way out and shows the entry once it is back: that it is seen is no ack."""
+    send = lonely.send("g", "ann", "cut short by a shutdown")
+    task = asyncio.ensure_future(lonely.append(send))
+    await wait_until_waiting(watcher, "SyncRep")
+    if smart:  # it lets those who are connected finish: who waits for a standby goes on waiting
+        assert server._server is not None
+        server._server.send_signal(signal.SIGTERM)
+        assert await waiting_pids(watcher, "SyncRep")
+    await asyncio.to_thread(server.restart)
+    other = await asyncpg.connect(dsn)
+    try:
+        assert await visible(other, lonely) == 1
+        await wait_until_waiting(other, "SyncRep")
+        assert not task.done()
+        await set_standby(server, other, "")
+        (outcome,) = await task
+    finally:
+        await other.close()
+    assert isinstance(outcome, Appended)
+    assert (outcome.seq, outcome.duplicate) == (2, True)
 
 
 async def test_a_repetition_does_not_confirm_what_no_standby_has(

@@ -8,11 +8,19 @@ import pytest
 from posthouse.model.cursor import Cursor
 from posthouse.protocol.codes import Code
 from posthouse.storage.base import Append, Appended, Condition, CursorUpdate, Refused, StorageUnavailable
+from posthouse.storage.engines.postgres import session
 from posthouse.storage.engines.postgres.connection import Connection
 from posthouse.storage.engines.postgres.database import PostgresDatabase
+from posthouse.storage.engines.postgres.hosts import Host
 from posthouse.testing.contracts.storage import Talk
 from posthouse.testing.postgres import LocalPostgres
-from tests.storage.engines.postgres.watching import OpenNode, set_standby, until, wait_until_waiting
+from tests.storage.engines.postgres.watching import (
+    OpenNode,
+    begin_append,
+    set_standby,
+    until,
+    wait_until_waiting,
+)
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +113,20 @@ async def test_a_commit_on_a_frozen_server_holds_no_writer_for_ever(
     while not isinstance((await node.append([send]))[0], Appended):
         pass
     assert await talk.texts("h") == ["a writer is free"]
+
+
+async def test_a_node_that_freezes_with_rows_locked_holds_up_the_others_for_seconds_only(
+    database: PostgresDatabase, dsn: str
+) -> None:
+    """The server ends its transaction, sooner than the others give up waiting for the rows; thawed, it does no harm."""
+    talk = Talk(database)
+    await talk.start("g", "ann")
+    frozen = await session.connect(Host("frozen", dsn), session.WRITER_SETTINGS)
+    await begin_append(frozen.connection, talk.send("g", "ann", "never finished"))
+    (sent,) = await talk.say("g", "ann", "waited for the rows")
+    assert sent.seq == 2
+    assert frozen.connection.is_closed()
+    assert await talk.texts("g") == ["waited for the rows"]
 
 
 async def refused(node: PostgresDatabase, append: Append) -> None:
