@@ -37,3 +37,10 @@ def test_what_is_below_the_level_costs_no_line(caplog: pytest.LogCaptureFixture)
         logger("posthouse.room").debug("nor this")
         logger("posthouse.room").warning("this")
     assert [line["event"] for line in lines(caplog)] == ["this"]
+
+
+def test_fields_of_the_process_are_on_every_line(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        logger("posthouse.room").info("joined", user="ann")
+    line = json.loads(JsonFormatter({"worker": 3}).format(caplog.records[0]))
+    assert (line["worker"], line["user"]) == (3, "ann")

@@ -46,6 +46,15 @@ DEFAULT_FOLDER = "posthouse-data"
     type=click.Choice(["debug", "info", "warning", "error"]),
     help="debug, info, warning or error, to standard error.  [default: info; warning in a terminal]",
 )
+@click.option(
+    "--workers",
+    metavar="N",
+    type=click.IntRange(0, 512),
+    help="So many processes under a supervisor, one for each core. Needs PostgreSQL and a cache.  [default: 0]",
+)
+@click.option("--worker", metavar="N", type=int, hidden=True)
+@click.option("--line", metavar="FD", type=int, default=-1, hidden=True)
+@click.option("--because", metavar="WHY", default="", hidden=True)
 @json_option
 @pass_output
 def up(
@@ -56,6 +65,10 @@ def up(
     database: str | None,
     file: Path | None,
     log_level: str | None,
+    workers: int | None,
+    worker: int | None,
+    line: int,
+    because: str,
 ) -> None:
     """Run a server.
 
@@ -70,11 +83,22 @@ def up(
         "data.folder": data,
         "database.url": database,
         "log.level": log_level,
+        "workers.count": workers,
     }
     loaded = load(file, os.environ, flags)
     if "log.level" not in loaded.origins and sys.stderr.isatty() and not output.json:
-        loaded = load(file, os.environ, {**flags, "log.level": "warning"})
-    _serve(loaded.config, output)
+        flags["log.level"] = "warning"
+        loaded = load(file, os.environ, flags)
+    config = loaded.config
+    if worker is not None:
+        _work(config, worker, line, because)
+    elif config.workers.count:
+        from posthouse.cli.workers import supervise
+
+        supervise(config, file, flags, lambda port: _greet(config, port, output))
+        output.note("Stopped.")
+    else:
+        _serve(config, output)
 
 
 def _serve(config: "Config", output: Output) -> None:
@@ -83,8 +107,19 @@ def _serve(config: "Config", output: Output) -> None:
     try:
         run(config, lambda node: _greet(config, node.port, output))
     except OSError as error:
-        raise _explained(error, config) from error
+        raise explained(error, config) from error
     output.note("Stopped.")
+
+
+def _work(config: "Config", number: int, line: int, why: str) -> None:
+    """Be one of several workers: the supervisor is told, nobody else."""
+    from posthouse.app.pulse import Pulse
+    from posthouse.app.run import Worker, run
+
+    try:
+        run(config, worker=Worker(number, Pulse(line), why))
+    except OSError as error:
+        raise explained(error, config) from error
 
 
 def _greet(config: "Config", port: int, output: Output) -> None:
@@ -128,8 +163,11 @@ def _reachable(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _explained(error: OSError, config: "Config") -> Failure:
-    host, port = config.listen.host, config.listen.port
+def explained(error: OSError, config: "Config") -> Failure:
+    """What to say of an address that cannot be had."""
+    host, port, direct = config.listen.host, config.listen.port, config.listen.direct_port
+    if direct and f", {direct})" in str(error):
+        port = direct
     match error.errno:
         case errno.EADDRINUSE:
             return Failure(f"Port {port} of {host} is taken.", f"Choose another, such as --port {port + 1}.")

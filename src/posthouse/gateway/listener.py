@@ -55,24 +55,41 @@ class Listener:
         self.allowed_origins = tuple(allowed_origins)
         self.connections = Connections(limits, clock)
         self._tasks = Tasks(clock)
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self.port = 0
         """The port listened on, from `start` on."""
+        self.direct_port = 0
+        """A second one that is this process's alone, if there is one."""
 
-    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
-        """Listen; port 0 takes a free one. Raises `OSError` when the address cannot be had."""
-        listening = _listen(host, port, self.connections.limits)
-        self.port = listening.getsockname()[1]
+    async def start(
+        self, host: str, port: int, tls: ssl.SSLContext | None = None, *, direct_port: int = 0
+    ) -> None:
+        """Listen; port 0 takes a free one. Raises `OSError` when the address cannot be had.
+
+        With a `direct_port` the other is shared with processes that do the same: the kernel spreads connections.
+        """
+        limits = self.connections.limits
+        listening = [_listen(host, port, limits, shared=bool(direct_port))]
+        self.port = listening[0].getsockname()[1]
+        if direct_port:
+            listening.append(_listen_too(host, direct_port, limits, beside=listening))
+            self.direct_port = direct_port
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: _NewConnection(self), sock=listening, backlog=_BACKLOG, ssl=tls
-        )
+        self._servers = [
+            await loop.create_server(lambda: _NewConnection(self), sock=each, backlog=_BACKLOG, ssl=tls)
+            for each in listening
+        ]
         self._tasks.supervise("listener's sweep", self.connections.sweep_forever)
+
+    def leave_shared(self) -> None:
+        """Take no more connections at the port that is shared with others, who get them instead."""
+        if self.direct_port:
+            self._servers[0].close()
 
     async def stop(self, code: int = GOING_AWAY, reason: str = "") -> None:
         """Stop listening, close every WebSocket with `code`, and return when no connection is left."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         for connection in tuple(self.connections.open):
             connection.shut(code, reason)
         await self.connections.wait_empty()
@@ -202,11 +219,20 @@ class _NewConnection(asyncio.Protocol):
         self._listener.connections.expect_end(self)
 
 
-def _listen(host: str, port: int, limits: SocketLimits) -> socket.socket:
+def _listen_too(host: str, port: int, limits: SocketLimits, beside: list[socket.socket]) -> socket.socket:
+    """A second listening socket. When it cannot be had, the first is let go of."""
+    try:
+        return _listen(host, port, limits)
+    except OSError:
+        beside[0].close()
+        raise
+
+
+def _listen(host: str, port: int, limits: SocketLimits, *, shared: bool = False) -> socket.socket:
     """A listening socket. Accepted ones inherit its options."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.create_server(
-        (host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=host == "::"
+        (host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=host == "::", reuse_port=shared
     )
     if limits.kernel_outbox_bytes:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.kernel_outbox_bytes)

@@ -6,6 +6,7 @@ Usage: `log = logger(__name__)`, then `log.info("listening", port=8080)`. Values
 import json
 import logging
 import sys
+from collections.abc import Mapping
 
 
 class Logger:
@@ -38,6 +39,11 @@ class Logger:
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: at, level, room, event, fields, and the error with its traceback."""
 
+    def __init__(self, always: Mapping[str, object] | None = None) -> None:
+        """`always`: fields of every line."""
+        super().__init__()
+        self._always = dict(always or {})
+
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
             "at": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}",
@@ -45,6 +51,7 @@ class JsonFormatter(logging.Formatter):
             "room": record.name.removeprefix("posthouse."),
             "event": record.getMessage(),
         }
+        line.update(self._always)
         line.update(getattr(record, "fields", {}))
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
@@ -56,8 +63,8 @@ def logger(name: str) -> Logger:
     return Logger(name)
 
 
-def configure(level: str = "info") -> None:
-    """Send every log line as JSON to standard error. Called once, by the composition root."""
+def configure(level: str = "info", **always: object) -> None:
+    """Send every log line as JSON to standard error, with the fields `always`. Called once, by the composition root."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter())
+    handler.setFormatter(JsonFormatter(always))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
