@@ -47,12 +47,25 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
 def credentials(config: Config) -> Credentials:
     """The keys that `config` names, and generated ones for those it leaves out. Raises `SecretsError`."""
     folder = Path(config.data.folder)
-    generated = None if config.apps and config.auth.resume_secret else load_or_create(folder)
+    generated = None
+    if not (config.apps and config.auth.resume_secret):
+        _check_not_alone(config, folder)
+        generated = load_or_create(folder)
     apps = {name: _configured(app.keys, app.api_key_hashes) for name, app in config.apps.items()}
     if generated is not None and not apps:
         apps = {DEFAULT_APP: _default_app(generated)}
     resume_secret = config.auth.resume_secret or (generated.resume_secret if generated is not None else "")
     return Credentials(apps=apps, resume_secret=resume_secret)
+
+
+def _check_not_alone(config: Config, folder: Path) -> None:
+    """Keys that each node makes for itself would make the clients of one node strangers to the next."""
+    if config.cache.url != "memory" and not (folder / FILE).exists():
+        raise SecretsError(
+            f"{folder / FILE}: missing, and not generated: with cache.url this node is one of several, which must all "
+            "have the same keys: set auth.resume_secret and [apps.NAME] in the configuration of all of them, or copy "
+            f"{FILE} of one node into the data folder of each"
+        )
 
 
 def load_or_create(folder: Path) -> Secrets:

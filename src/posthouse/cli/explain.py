@@ -2,6 +2,7 @@
 
 from posthouse.app.config import ConfigError
 from posthouse.app.lock import FolderInUse
+from posthouse.app.reaching import Unreachable
 from posthouse.app.secrets import SecretsError
 from posthouse.auth.keys import InvalidKey
 from posthouse.cli.failure import Exit, Failure
@@ -17,6 +18,7 @@ from posthouse.client.errors import (
 from posthouse.model.errors import ModelError
 from posthouse.protocol.codes import Code
 from posthouse.storage.base import StorageError
+from posthouse.valkey.address import InvalidAddress
 
 _LOOK = "`posthouse conversations` lists yours; @USER names the direct one with a user."
 _TODO_OF_CODE: dict[int, str] = {
@@ -32,7 +34,10 @@ def failure_of(error: Exception) -> Failure | None:
         return _of_client(error)
     if isinstance(error, ModelError):
         return Failure(_sentence(str(error)), exit_code=Exit.USAGE)
-    if isinstance(error, ConfigError | SecretsError | FolderInUse | InvalidKey | StorageError):
+    if isinstance(
+        error,
+        ConfigError | SecretsError | FolderInUse | InvalidKey | InvalidAddress | StorageError | Unreachable,
+    ):
         return Failure(_sentence(str(error)))
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""

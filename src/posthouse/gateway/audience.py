@@ -147,10 +147,14 @@ class Audience:
     async def keep(self) -> None:
         """Keep the routes alive, for ever. Logs whose routes had been lost may have missed hints."""
         while True:
-            lost = frozenset(await self._registrar.keep())
-            if lost:
-                self._tasks.spawn("recheck", self.recheck(lost.__contains__))
+            await self.keep_once()
             await self._clock.sleep(KEEP_INTERVAL_S)
+
+    async def keep_once(self) -> None:
+        """Keep the routes alive, once."""
+        lost = frozenset(await self._registrar.keep())
+        if lost:
+            self._tasks.spawn("recheck", self.recheck(lost.__contains__))
 
     async def recheck(self, concerned: Callable[[LogKey], bool] = lambda key: True) -> None:
         """Have the rooms concerned ask how far their logs go: hints may have been lost. Raises `StorageError`."""
