@@ -50,6 +50,9 @@ class Node:
     def nests(self) -> Mapping[str, Nest]:
         return self.homes
 
+    def grounded(self) -> bool:
+        return self.mode == "grounded"
+
     async def furnish(self, nest: Nest) -> None:
         if not self.can_furnish:
             raise StorageUnavailable("the database is away")
@@ -207,6 +210,22 @@ async def test_there_is_one_canary_for_each_database_as_they_come_and_go(node: N
     assert not node.sessions or all(each.state.name != "OPEN" for each in node.sessions.values())
 
 
+async def test_while_the_node_drains_no_canary_flies(node: Node) -> None:
+    """It would come back again and again to a node that sends everybody away."""
+    canaries = Canaries(node, node.clock, "n1.1", interval_s=5.0, timeout_s=PATIENCE_S)
+    tasks = Tasks(node.clock)
+    tasks.supervise("canaries", canaries.run)
+    await flown(node, canaries, 1)
+    assert canaries.sessions == 2
+    node.mode = "grounded"
+    await node.clock.advance(60)
+    assert canaries.sessions == 0
+    assert canaries.statistics()["flights"] == 1
+    node.mode = "well"
+    await flown(node, canaries, 2)
+    await tasks.close()
+
+
 async def test_only_when_nothing_is_delivered_anywhere_does_the_node_not_deliver(node: Node) -> None:
     canaries = Canaries(node, node.clock, "n1.1")
     for name, mode in (("a", "well"), ("b", "deaf")):
@@ -231,4 +250,4 @@ async def flown(node: Node, canaries: Canaries, count: int) -> None:
     async with asyncio.timeout(10):
         while canaries.statistics()["flights"] < count or not list(canaries.parts()):
             await asyncio.sleep(0.01)
-            await node.clock.advance(0)
+            await node.clock.advance(0.01)

@@ -23,9 +23,6 @@ from posthouse.storage.base import StorageError
 
 _log = logger(__name__)
 
-CANARY_APP = "~canary"
-"""The app of all canaries. Each node signs its canary's tokens with a key of its own, which no other node knows."""
-
 FAILURES_MAX = 2
 """So many flights in a row must fail before the node is said not to deliver; the second follows at once."""
 GRACE_S = 30.0
@@ -51,11 +48,15 @@ class Keeper(Protocol):
         ...
 
     def token(self, user: str) -> str:
-        """A fresh token for the user of `CANARY_APP`."""
+        """A fresh token for a user of the canaries' app."""
         ...
 
     def nests(self) -> Mapping[str, Nest]:
         """By the name of each database."""
+        ...
+
+    def grounded(self) -> bool:
+        """True while none should fly, as when the node drains."""
         ...
 
     async def furnish(self, nest: Nest) -> None:
@@ -162,7 +163,7 @@ class _Session:
         self._awaited.clear()
 
 
-_NOT_THE_NODES_FAULT = {Code.OVERLOADED, Code.NODE_STOPPING, Code.DRAINING}
+_NOT_THE_NODES_FAULT = {Code.OVERLOADED, Code.NODE_STOPPING, Code.DRAINING, Code.REBALANCED}
 
 
 class Canary:
@@ -197,10 +198,19 @@ class Canary:
             return OK, f"one flight failed: {self.last.reason}"
         return self.last.state, self.last.reason
 
+    @property
+    def sessions(self) -> int:
+        """How many of its two sessions stand."""
+        return self._sender.stands + self._hearer.stands
+
     async def run(self) -> None:
         """Fly for ever; after a failure again at once."""
         try:
             while True:
+                if self._keeper.grounded():
+                    self._land()
+                    await self._clock.sleep(RETRY_S)
+                    continue
                 flight = await self.fly()
                 pause_s = self._interval_s if flight.state == OK else min(RETRY_S, self._interval_s)
                 await self._clock.sleep(pause_s)
@@ -326,6 +336,11 @@ class Canaries:
             yield Part("canary", SLOW, "; ".join(failed + slow))
         else:
             yield Part("canary", OK, "messages are delivered")
+
+    @property
+    def sessions(self) -> int:
+        """How many of the node's sessions are canaries'."""
+        return sum(canary.sessions for canary in self.flying.values())
 
     def statistics(self) -> dict[str, float]:
         """Counts since the start, and how long the slowest last message took."""

@@ -4,6 +4,9 @@ from typing import NamedTuple
 
 import msgspec
 
+CANARY_APP = "~canary"
+"""The app of all canaries. Each node signs its canary's tokens with a key of its own, which no other node knows."""
+
 OK, SLOW, READ_ONLY, FAILED = "ok", "slow", "read-only", "failed"
 """States of a part; all but the first two are failures."""
 
