@@ -88,6 +88,10 @@ class Probes:
         """The verdict on what was last seen."""
         return judge(self.node, self.parts(), self.peers(), draining=self.draining)
 
+    def wellness(self) -> Readiness:
+        """The same, whether or not the node drains: what is to be said of its health."""
+        return judge(self.node, self.parts(), self.peers())
+
     def parts(self) -> tuple[Part, ...]:
         """How each part is found. Empty until the first answer of a database."""
         asked = [self._part(each) for each in self._watched if each.title in self._conditions]
