@@ -192,7 +192,7 @@ def test_the_sample_changes_nothing(file: Path) -> None:
 
 
 def test_the_sample_shows_every_key_with_its_default_and_explains_it(file: Path) -> None:
-    rooms_only = sample().partition("# [apps.example]")[0]
+    rooms_only = sample().partition("# [databases.main]")[0]
     file.write_text(re.sub(r"^# (?=\w+ = )", "", rooms_only, flags=re.MULTILINE))
     config, origins = load(file)
     assert config == Config()

@@ -3,6 +3,7 @@
 import hashlib
 import unicodedata
 from base64 import b32encode
+from functools import lru_cache
 
 from posthouse.model.errors import InvalidId
 
@@ -53,7 +54,11 @@ def direct_id(first: str, second: str) -> str:
     return DIRECT_PREFIX + b32encode(digest).decode().lower()
 
 
+@lru_cache(maxsize=16_384)
 def shard_of(app: str, log: str, shards: int) -> int:
-    """The logical shard that owns a log, in 0 … shards-1. An account log lies where its user's data lies."""
-    digest = hashlib.blake2b(f"{len(app)}:{app}{log}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") % shards
+    """The logical shard that owns a log, in 0 … shards-1. An account log lies where its user's data lies.
+
+    What is no id has one as well: whoever is asked there answers that there is no such thing.
+    """
+    text = f"{len(app)}:{app}{log}".encode(errors="surrogatepass")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") % shards

@@ -8,6 +8,9 @@ from msgspec import Meta
 
 from posthouse.app.config.values import Config, Room
 
+SETS = ("databases", "apps")
+"""Parts of the configuration that hold one room for each name."""
+
 
 class Field(NamedTuple):
     """One key of a room. `masked` is "", "url" (its password), or "all"."""
@@ -28,8 +31,8 @@ def fields(room: type[Room]) -> dict[str, Field]:
 
 @cache
 def rooms() -> dict[str, type[Room]]:
-    """The rooms of the configuration by name. `apps` is none of them: it holds one room for each app."""
-    return {item.name: item.type for item in msgspec.structs.fields(Config) if item.name != "apps"}
+    """The rooms of the configuration by name. Those of `SETS` are none of them: they hold one room for each name."""
+    return {item.name: item.type for item in msgspec.structs.fields(Config) if item.name not in SETS}
 
 
 def expected(type_: Any) -> str:

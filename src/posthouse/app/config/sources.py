@@ -4,6 +4,7 @@ Nothing is guessed: an unknown key or a value of the wrong type raises `ConfigEr
 was expected and the nearest known key.
 """
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
@@ -12,13 +13,14 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from posthouse.app.config.fields import Field, element, expected, fields, rooms
-from posthouse.app.config.values import App, Config, Key, Room
+from posthouse.app.config.fields import SETS, Field, element, expected, fields, rooms
+from posthouse.app.config.values import App, Config, Database, Key, Room
 from posthouse.model.errors import InvalidId
 from posthouse.model.ids import check_id
 from posthouse.valkey.address import InvalidAddress, parse
 
 PREFIX = "POSTHOUSE_"
+_DATABASE_NAME = re.compile("[a-z0-9-]{1,32}")
 
 R = TypeVar("R", bound=Room)
 
@@ -51,11 +53,16 @@ def load(
         [*_of_file(tables, str(file)), *_of_environment(environment or {}), *_of_flags(flags or {})]
     )
     made = {name: _room(room, name, settings) for name, room in rooms().items()}
-    apps = tables.get("apps", {})
-    config = msgspec.structs.replace(Config(), **made, apps=_apps(apps, str(file)))
+    sets: dict[str, dict[str, Any]] = {
+        "databases": _databases(tables.get("databases", {}), str(file)),
+        "apps": _apps(tables.get("apps", {}), str(file)),
+    }
+    config = msgspec.structs.replace(Config(), **made, **sets)
     _check_together(config)
     origins = {key: setting.origin for key, setting in settings.items()}
-    return Loaded(config, origins | {f"apps.{name}": str(file) for name in apps})
+    return Loaded(
+        config, origins | {f"{kind}.{name}": str(file) for kind, own in sets.items() for name in own}
+    )
 
 
 # Sources ----------------------------------------------------------------------------------------------------------
@@ -74,8 +81,8 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _of_file(tables: Mapping[str, Any], origin: str) -> Iterator[tuple[str, _Setting]]:
     for room, table in tables.items():
-        if room != "apps":
-            _known(room, [*rooms(), "apps"], origin)
+        if room not in SETS:
+            _known(room, [*rooms(), *SETS], origin)
             for key, value in _table(table, room, origin).items():
                 yield f"{room}.{key}", _Setting(value, origin)
 
@@ -136,6 +143,18 @@ def _apps(tables: object, origin: str) -> dict[str, App]:
     return apps
 
 
+def _databases(tables: object, origin: str) -> dict[str, Database]:
+    databases = {}
+    for name, table in _table(tables, "databases", origin).items():
+        at = f"databases.{name}"
+        if not _DATABASE_NAME.fullmatch(name):
+            raise ConfigError(f"{origin}: {at}: a name has 1 to 32 small letters, digits and dashes")
+        databases[name] = _made(Database, _table(table, at, origin), at, origin)
+        if databases[name].url == "sqlite":
+            raise ConfigError(f"{origin}: {at} needs a url, postgresql://…")
+    return databases
+
+
 def _made(room: type[R], table: Mapping[str, Any], path: str, origin: str) -> R:
     """A room made of one table alone. A list of tables becomes a list of rooms."""
     values = {}
@@ -169,6 +188,8 @@ def _check_together(config: Config) -> None:
         raise ConfigError("workers.stop_timeout_s must be above drain.window_s")
     if limits.outbox_bytes_max < limits.frame_bytes_max:
         raise ConfigError("limits.outbox_bytes_max must not be below limits.frame_bytes_max")
+    if config.databases and config.database != Database():
+        raise ConfigError("[database] is not used where there is [databases.NAME]: remove it")
     _check_servers(config)
 
 

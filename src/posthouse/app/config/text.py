@@ -11,7 +11,7 @@ from typing import Any
 import tomli_w
 
 from posthouse.app.config.fields import Field, fields, rooms
-from posthouse.app.config.values import App, Config, Key, Room
+from posthouse.app.config.values import App, Config, Database, Key, Room
 
 MASK = "********"
 LINE_CHARS_MAX = 100
@@ -27,6 +27,7 @@ _EXAMPLES = {"kid": "2026-01", "alg": "HS256", "secret": "at least 32 bytes of r
 def render(config: Config, origins: Mapping[str, str] | None = None) -> str:
     """What is in force, as TOML with masked secrets; beside each key where it comes from, unless it is the default."""
     blocks = ["\n".join(_room_lines(name, getattr(config, name), origins or {})) for name in rooms()]
+    blocks += ["\n".join(_database_lines(name, own)) for name, own in config.databases.items()]
     blocks += ["\n".join(_app_lines(name, app)) for name, app in config.apps.items()]
     return "\n\n".join(blocks) + "\n"
 
@@ -34,7 +35,8 @@ def render(config: Config, origins: Mapping[str, str] | None = None) -> str:
 def sample() -> str:
     """A file that changes nothing and says what each key would bring about."""
     blocks = [_HEAD, *("\n".join(_sample_lines(name, room)) for name, room in rooms().items())]
-    return "\n".join((*blocks, "\n".join(_sample_app_lines()))) + "\n"
+    blocks += ["\n".join(_sample_database_lines()), "\n".join(_sample_app_lines())]
+    return "\n".join(blocks) + "\n"
 
 
 def _room_lines(name: str, room: Room, origins: Mapping[str, str]) -> Iterator[str]:
@@ -42,6 +44,11 @@ def _room_lines(name: str, room: Room, origins: Mapping[str, str]) -> Iterator[s
     for field in fields(type(room)).values():
         origin = origins.get(f"{name}.{field.name}")
         yield _line(field, getattr(room, field.name)) + (f"  # {_one_line(origin)}" if origin else "")
+
+
+def _database_lines(name: str, database: Database) -> Iterator[str]:
+    yield f"[databases.{name}]"
+    yield from (_line(field, getattr(database, field.name)) for field in fields(Database).values())
 
 
 def _app_lines(name: str, app: App) -> Iterator[str]:
@@ -57,6 +64,14 @@ def _sample_lines(name: str, room: type[Room]) -> Iterator[str]:
     yield from _comment(_meaning(room))
     yield f"[{name}]"
     yield from (line for field in fields(room).values() for line in _explained(field, field.default))
+    yield ""
+
+
+def _sample_database_lines() -> Iterator[str]:
+    """The keys are those of [database]: an example shows only the one that must be there."""
+    yield from _comment(fields(Config)["databases"].description)
+    yield "# [databases.main]"
+    yield '# url = "postgresql://posthouse:password@host1,host2,host3/posthouse"'
     yield ""
 
 

@@ -573,6 +573,13 @@ class Config(Room, frozen=True, kw_only=True):
     canary: Canary = Canary()
     remedies: Remedies = Remedies()
     workers: Workers = Workers()
+    databases: Annotated[
+        dict[str, Database],
+        says("""Several databases that share the conversations, each under a name that stays: the shards lie in them by
+            that name. All are PostgreSQL, and [database] is not used then. Name one that was [database] until now
+            `main`: it keeps what it has, and `posthouse shards move` gives the others their part. All nodes name the
+            same ones."""),
+    ] = {}
     apps: Annotated[
         dict[str, App],
         says("Without any, an app named `default` is made, with keys generated into the data folder."),

@@ -18,7 +18,7 @@ import asyncpg
 
 from posthouse.app.config import Config
 from posthouse.app.config.values import Data, Database as DatabaseValues
-from posthouse.app.databases import FILE, database
+from posthouse.app.databases import FILE, MAIN, databases
 from posthouse.kit.clock import Clock
 from posthouse.model.conversation import Kind
 from posthouse.model.entry import CREATED, MESSAGE
@@ -82,7 +82,7 @@ def _heads(entries: list[Row]) -> list[Row]:
 async def _make_logs(url: str, folder: Path, convs: int, clock: Clock) -> None:
     """Have the engine make its schema, and the logs."""
     config = Config(data=Data(folder=str(folder)), database=DatabaseValues(url=url))
-    engine = database(config, clock)
+    engine = databases(config, clock)[MAIN]
     await engine.open()
     try:
         for at in range(0, convs, BATCH):

@@ -2,10 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 
+from posthouse.model.ids import shard_of
+from posthouse.storage.append import SHARDS, needs
 from posthouse.storage.base import Append, Outcome
 from posthouse.storage.engines.postgres import appending
 from posthouse.storage.engines.postgres.connection import Connection
 from posthouse.storage.engines.postgres.database import PostgresDatabase
+from posthouse.storage.engines.postgres.ownership import opening
 from posthouse.testing.postgres import LocalPostgres
 
 OpenNode = Callable[..., Awaitable[PostgresDatabase]]
@@ -44,5 +47,7 @@ async def set_standby(server: LocalPostgres, watcher: Connection, name: str) -> 
 
 async def begin_append(connection: Connection, *batch: Append) -> list[Outcome]:
     """Do what the engine does for a batch, on the test's own connection, and stop before COMMIT."""
-    await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
-    return await appending.append(connection, batch, shards=64)
+    wanted = needs(batch)
+    own = sorted({shard_of(app, log, SHARDS) for app, log in wanted.logs})
+    await connection.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED; {opening(own)}")
+    return await appending.append(connection, batch, wanted, own, SHARDS)

@@ -2,18 +2,22 @@
 
 Under READ COMMITTED a statement sees what was committed when it *began*, and a lock may be waited for in the middle
 of it. So the locks are a statement of their own, and whatever is decided upon is read by the statements after it.
-Each locker sorts, so no two wait for each other. A log that two create at once is left to the primary key.
+Each locker sorts, so no two wait for each other. A log that two create at once is left to the primary key. Whether the
+shards are this database's is read with the rest: they cannot be moved while the transaction lasts (see `ownership`).
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from posthouse.model.conversation import History, Kind, Role
-from posthouse.storage.append import needs, plan
-from posthouse.storage.base import Append, Outcome
+from posthouse.model.ids import shard_of
+from posthouse.protocol.codes import Code
+from posthouse.storage.append import plan
+from posthouse.storage.base import Append, Outcome, Refused
 from posthouse.storage.engines.postgres.connection import Connection
+from posthouse.storage.engines.postgres.ownership import STATE, note
 from posthouse.storage.rows import EntryRow, InboxRow, LogKey, LogRow, MemberRow, Needs, Plan, Sent, State
 
 KEY_SEPARATOR = "\x1f"
@@ -29,8 +33,8 @@ CROSS JOIN LATERAL (
 ) AS found
 """
 
-# One round trip for three questions; the first column says which one a row answers, the second which key.
-_SENT, _MEMBER, _NOW = 0, 1, 2
+# One round trip for four questions; the first column says which one a row answers, the second which key.
+_SENT, _MEMBER, _NOW, _SHARD = 0, 1, 2, 3
 _LOAD = f"""
 SELECT {_SENT}, at, found.*, NULL AS role FROM unnest($1::text[]) WITH ORDINALITY AS wanted (key, at)
 CROSS JOIN LATERAL (
@@ -47,6 +51,9 @@ CROSS JOIN LATERAL (
 ) AS found
 UNION ALL
 SELECT {_NOW}, 0, (extract(epoch FROM clock_timestamp()) * 1000)::bigint, NULL, NULL, NULL, NULL
+UNION ALL
+SELECT {_SHARD}, shard, writable::integer, noted::integer, NULL, NULL, NULL
+FROM (SELECT shard, {STATE} FROM shard WHERE shard = ANY($5::smallint[])) AS own
 """
 
 # What nearly every batch writes, in one round trip. The two parts touch different tables, so it does not matter that
@@ -104,18 +111,52 @@ _HISTORIES = {history.value: history for history in History}
 _ROLES = {role.value: role for role in Role}
 
 
-async def append(connection: Connection, batch: Sequence[Append], shards: int) -> list[Outcome]:
+MOVED: Final = Refused(Code.MOVED, "the conversation is being moved to another database, or has just been")
+
+
+class Loaded(NamedTuple):
+    """What a batch is planned on. `elsewhere` are shards that may not be written here; writes to `noted` are noted."""
+
+    state: State
+    now_ms: int
+    elsewhere: set[int]
+    noted: set[int]
+
+
+async def append(
+    connection: Connection, batch: Sequence[Append], wanted: Needs, own: Sequence[int], shards: int
+) -> list[Outcome]:
     """The outcomes of a batch, true once the surrounding transaction has committed. Idempotent by `client_id`.
 
-    A batch of nothing but repeats commits synchronously as well, for a row lock is a change that is logged: so an
-    entry that a commit cut short has left on this server alone is not confirmed before the standby has it.
+    `wanted` are the batch's needs, `own` the shards of its logs, which are locked. A batch of nothing but repeats
+    commits synchronously as well, for a row lock is a change that is logged: so an entry that a commit cut short has
+    left on this server alone is not confirmed before the standby has it.
     """
-    wanted = needs(batch)
     logs = await _lock(connection, wanted.logs)
-    state, now_ms = await _load(connection, wanted, logs)
-    planned = plan(batch, state, now_ms, shards)
+    loaded = await _load(connection, wanted, logs, own)
+    if not loaded.elsewhere:
+        return await _carry_out(connection, batch, loaded, shards)
+    here = [
+        at for at, each in enumerate(batch) if shard_of(each.app, each.conv, shards) not in loaded.elsewhere
+    ]
+    outcomes: list[Outcome] = [MOVED] * len(batch)
+    done = await _carry_out(connection, [batch[at] for at in here], loaded, shards)
+    for at, outcome in zip(here, done, strict=True):
+        outcomes[at] = outcome
+    return outcomes
+
+
+async def _carry_out(
+    connection: Connection, batch: Sequence[Append], loaded: Loaded, shards: int
+) -> list[Outcome]:
+    planned = plan(batch, loaded.state, loaded.now_ms, shards)
     if planned.entries:
         await _write(connection, planned)
+        if loaded.noted:
+            noted = [
+                (row.shard, row.app, row.conv, "") for row in planned.entries if row.shard in loaded.noted
+            ]
+            await note(connection, noted)
     return planned.outcomes
 
 
@@ -142,20 +183,29 @@ async def _lock(connection: Connection, keys: Sequence[LogKey]) -> dict[LogKey, 
     }
 
 
-async def _load(connection: Connection, wanted: Needs, logs: dict[LogKey, LogRow]) -> tuple[State, int]:
-    """What the planner needs, read after the locks are held, and the database's time."""
+async def _load(
+    connection: Connection, wanted: Needs, logs: dict[LogKey, LogRow], own: Sequence[int]
+) -> Loaded:
+    """What the planner needs, read after the locks are held, the database's time, and whose the shards are."""
     keys = list(map(KEY_SEPARATOR.join, wanted.sends))
     state = State(logs, {}, {})
     now_ms = 0
-    for what, at, a, b, c, digest, role in await connection.fetch(_LOAD, keys, *_columns(wanted.members, 3)):
+    elsewhere: set[int] = set()
+    noted: set[int] = set()
+    rows = await connection.fetch(_LOAD, keys, *_columns(wanted.members, 3), own)
+    for what, at, a, b, c, digest, role in rows:
         if what == _MEMBER:
             app, conv, user = wanted.members[at - 1]
             state.members[app, conv, user] = MemberRow(app, conv, user, _ROLES[role], a, b)
         elif what == _SENT:
             state.sent[wanted.sends[at - 1]] = Sent(a, b, c, digest)
-        else:
+        elif what == _NOW:
             now_ms = a
-    return state, now_ms
+        elif not a:
+            elsewhere.add(at)
+        elif b:
+            noted.add(at)
+    return Loaded(state, now_ms, elsewhere, noted)
 
 
 async def _write(connection: Connection, planned: Plan) -> None:

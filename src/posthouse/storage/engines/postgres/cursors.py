@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from posthouse.model.conversation import MEMBERS_MAX
 from posthouse.model.cursor import Cursor
-from posthouse.model.ids import INTEGER_MAX
+from posthouse.model.ids import INTEGER_MAX, shard_of
 from posthouse.protocol.frames import MemberCursor
-from posthouse.storage.base import CursorUpdate
+from posthouse.storage.base import CursorUpdate, Moved
 from posthouse.storage.engines.postgres.connection import Connection
 from posthouse.storage.engines.postgres.keys import possible, possible_only
+from posthouse.storage.engines.postgres.ownership import guard, note
 
 # Only of current members, never past the head, never back; what is read has been delivered. Rows are locked in
 # sorted order, so that two nodes that move the same cursors do not wait for each other; a cursor that stays where it is
@@ -44,8 +45,13 @@ _OF_ALL = f"{_OF_MEMBERS} ORDER BY user_id LIMIT {MEMBERS_MAX}"
 _OF_SOME = f"{_OF_MEMBERS} AND user_id = ANY($3::text[]) ORDER BY user_id"
 
 
-async def advance(connection: Connection, updates: Sequence[CursorUpdate]) -> list[CursorUpdate]:
-    """As `Log.advance` says, inside a transaction."""
+async def advance(
+    connection: Connection, updates: Sequence[CursorUpdate], own: Sequence[int], shards: int
+) -> list[CursorUpdate]:
+    """As `Log.advance` says, inside a transaction that has locked the shards `own`, those of the conversations."""
+    elsewhere, noted = await guard(connection, own)
+    if elsewhere:
+        raise Moved(f"shards {sorted(elsewhere)} are written elsewhere now")
     furthest: dict[tuple[str, str, str], tuple[int, int]] = {}
     for app, user, cursor in updates:
         key = (app, cursor.conv, user)
@@ -54,6 +60,9 @@ async def advance(connection: Connection, updates: Sequence[CursorUpdate]) -> li
             furthest[key] = max(read, cursor.read), max(delivered, cursor.delivered)
     rows = [(*key, *(min(seq, INTEGER_MAX) for seq in seqs)) for key, seqs in sorted(furthest.items())]
     stored = await connection.fetch(_ADVANCE, *zip(*rows, strict=True)) if rows else []
+    if noted:
+        moved = [(shard_of(app, conv, shards), app, conv, user) for app, user, conv, *_ in stored]
+        await note(connection, [row for row in moved if row[0] in noted])
     return [CursorUpdate(app, user, Cursor(*at)) for app, user, *at in stored]
 
 

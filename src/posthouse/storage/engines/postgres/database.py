@@ -4,7 +4,7 @@ Reads and writes have connections of their own. Every write commits synchronousl
 `writer`); a read fails at once when the server is away, and finds it again by itself when it is back.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -13,11 +13,13 @@ from posthouse.balance.named import policy
 from posthouse.kit.clock import Clock
 from posthouse.model.conversation import Conversation, Member
 from posthouse.model.entry import Entry
+from posthouse.model.ids import account_id, shard_of
 from posthouse.protocol.codes import Code
 from posthouse.protocol.frames import MemberCursor
-from posthouse.storage.append import SHARDS
+from posthouse.storage.append import SHARDS, needs
 from posthouse.storage.base import (
     Append,
+    Charter,
     Condition,
     CursorUpdate,
     FeedEntry,
@@ -40,6 +42,7 @@ from posthouse.storage.engines.postgres.connection import Connection
 from posthouse.storage.engines.postgres.errors import Collided, Lost, Unstorable, mapping
 from posthouse.storage.engines.postgres.facts import load_facts
 from posthouse.storage.engines.postgres.hosts import Host, HostState, hosts_of, place_of
+from posthouse.storage.engines.postgres.ownership import LogKey, Ownership, learn, name_database, opening
 from posthouse.storage.engines.postgres.probing import Backend, live_backends, write_probe
 from posthouse.storage.engines.postgres.replicas import Replicas, Wanted
 from posthouse.storage.engines.postgres.schema import migrate
@@ -57,6 +60,9 @@ from posthouse.storage.marks import TOP, Mark
 from posthouse.storage.visible import page_of, within
 
 T = TypeVar("T")
+
+MAIN = "main"
+"""What a database is called that was alone at first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +89,16 @@ class PostgresDatabase:
         replicas: str = "",
         replica_policy: str = "two-choices",
         uniform: Callable[[], float] = lambda: 0.5,
+        name: str = MAIN,
+        alone: bool = True,
     ) -> None:
-        """`replicas` names more hosts to read from, beside those of `dsn` that are standbys. `uniform` is the chance by
+        """`name` is what the system calls this database; not `alone`, and reads make sure that it owns what they read.
+        `replicas` names more hosts to read from, beside those of `dsn` that are standbys. `uniform` is the chance by
         which `replica_policy` chooses: a number in [0, 1)."""
         self._where = place_of(dsn)
         self._limits = limits
         self._epoch = self._reign = ""
-        self._shards = SHARDS
+        self._ownership = Ownership(name, verifying=not alone)
         self._witness = 0
         self._watch = Watch(hosts_of(dsn), hosts_of(replicas) if replicas else (), clock)
         self._watch.on_switch = self._switch
@@ -122,6 +131,7 @@ class PostgresDatabase:
         try:
             with mapping(self._where):
                 await migrate(session.connection, SHARDS, self._where)
+                await name_database(session.connection, self._ownership.name, self._where)
         except Unstorable as error:
             raise StorageUnavailable(f"the schema cannot be brought up to date. {error}") from error
         finally:
@@ -140,7 +150,7 @@ class PostgresDatabase:
     async def probe(self) -> Condition:
         """Find out by doing. Also the occasion to let go of commits whose server is no longer there."""
         try:
-            alive = await self._read(live_backends, self._prober_readers)
+            alive = await self._read(live_backends, (), self._prober_readers)
         except StorageError as error:
             if not isinstance(error.__cause__, TimeoutError):  # who does not answer may still be committing
                 self._let_go(set())
@@ -176,8 +186,13 @@ class PostgresDatabase:
     # Log ----------------------------------------------------------------------------------------------------------
 
     async def append(self, batch: Sequence[Append]) -> list[Outcome]:
+        if not batch:
+            return []
+        wanted = needs(batch)
+        own = self._ownership.of(wanted.logs)
+        work = partial(append, batch=batch, wanted=wanted, own=own, shards=self._ownership.shards)
         try:
-            return await self._writer.run(partial(append, batch=batch, shards=self._shards)) if batch else []
+            return await self._writer.run(work, opening(own))
         except (Unstorable, Collided) as error:
             if len(batch) == 1:
                 return [_refusal(error)]
@@ -207,7 +222,7 @@ class PostgresDatabase:
         limit: int,
         bytes_max: int = 1 << 20,
     ) -> Page | Refused:
-        view = await self._read(lambda connection: reading.view(connection, app, conv, user))
+        view = await self._read(lambda connection: reading.view(connection, app, conv, user), [(app, conv)])
         if isinstance(view, Refused):
             return view
         asked, rising = within(view.spans, after, before), after is not None
@@ -218,39 +233,50 @@ class PostgresDatabase:
         found = await self._replicas.entries(wanted, self._reign)
         if found is not None:
             return found
-        return await self._read(lambda connection: reading.entries(connection, *wanted))
+        log = (wanted.app, wanted.conv)
+        return await self._read(lambda connection: reading.entries(connection, *wanted), [log])
 
     async def conversation(self, app: str, conv: str) -> Conversation | None:
-        return await self._read(lambda connection: reading.conversation(connection, app, conv))
+        return await self._read(lambda connection: reading.conversation(connection, app, conv), [(app, conv)])
 
     async def members(self, app: str, conv: str, *, after: str = "", limit: int = 1_000) -> list[Member]:
-        return await self._read(lambda connection: reading.members(connection, app, conv, after, limit))
+        page = (after, limit)
+        return await self._read(
+            lambda connection: reading.members(connection, app, conv, *page), [(app, conv)]
+        )
 
     async def member(self, app: str, conv: str, user: str) -> Member | None:
-        return await self._read(lambda connection: reading.member(connection, app, conv, user))
+        return await self._read(lambda connection: reading.member(connection, app, conv, user), [(app, conv)])
 
     async def inboxes(self, app: str, users: Sequence[str]) -> list[Inbox]:
-        return await self._read(lambda connection: lists.inboxes(connection, app, users))
+        logs = [(app, account_id(user)) for user in users]
+        return await self._read(lambda connection: lists.inboxes(connection, app, users), logs)
 
     async def memberships(self, app: str, pairs: Sequence[UserConv]) -> list[bool]:
-        return await self._read(lambda connection: lists.memberships(connection, app, pairs))
+        logs = [(app, conv) for _, conv in pairs]
+        return await self._read(lambda connection: lists.memberships(connection, app, pairs), logs)
 
     async def heads(self, app: str, convs: Sequence[str]) -> dict[str, int]:
-        return await self._read(lambda connection: lists.heads(connection, app, convs))
+        logs = [(app, conv) for conv in convs]
+        return await self._read(lambda connection: lists.heads(connection, app, convs), logs)
 
     async def summaries(
         self, app: str, user: str, convs: Sequence[str], *, below: Mark = TOP, limit: int = 500
     ) -> list[Listed]:
-        span = (below, limit)
-        return await self._read(lambda connection: lists.summaries(connection, app, user, convs, *span))
+        span, logs = (below, limit), [(app, conv) for conv in convs]
+        return await self._read(lambda connection: lists.summaries(connection, app, user, convs, *span), logs)
 
     async def advance(self, updates: Sequence[CursorUpdate]) -> list[CursorUpdate]:
         if not updates:
             return []
-        return await self._write(lambda connection: cursors.advance(connection, updates))
+        own = self._ownership.of((each.app, each.cursor.conv) for each in updates)
+        shards = self._ownership.shards
+        return await self._write(lambda connection: cursors.advance(connection, updates, own, shards), own)
 
     async def cursors(self, app: str, conv: str, users: Sequence[str]) -> list[MemberCursor]:
-        return await self._read(lambda connection: cursors.cursors(connection, app, conv, users))
+        return await self._read(
+            lambda connection: cursors.cursors(connection, app, conv, users), [(app, conv)]
+        )
 
     # Feed ---------------------------------------------------------------------------------------------------------
 
@@ -272,13 +298,23 @@ class PostgresDatabase:
     # Directory ----------------------------------------------------------------------------------------------------
 
     async def put_user(self, app: str, user: User) -> User:
-        return await self._write(lambda connection: directory.put_user(connection, app, user, self._shards))
+        shard = shard_of(app, account_id(user.user), self._ownership.shards)
+        return await self._write(lambda connection: directory.put_user(connection, app, user, shard), [shard])
 
     async def users(self, app: str, users: Sequence[str]) -> list[User]:
-        return await self._read(lambda connection: directory.users(connection, app, users))
+        logs = [(app, account_id(user)) for user in users]
+        return await self._read(lambda connection: directory.users(connection, app, users), logs)
 
     async def blocked(self, app: str) -> list[str]:
         return await self._read(lambda connection: directory.blocked(connection, app))
+
+    # Shards -------------------------------------------------------------------------------------------------------
+
+    async def charter(self) -> Charter:
+        return await self._read(self._ownership.charter)
+
+    async def learn(self, charter: Charter) -> None:
+        await self._write(lambda connection: learn(connection, charter))
 
     # --------------------------------------------------------------------------------------------------------------
 
@@ -295,7 +331,8 @@ class PostgresDatabase:
         except BaseException:
             session.drop()
             raise
-        self._epoch, self._shards, self._reign = facts.epoch, facts.shards, facts.reign
+        self._epoch, self._reign = facts.epoch, facts.reign
+        self._ownership.shards = facts.shards
         return session
 
     def _switch(self, host: Host | None) -> None:
@@ -306,19 +343,31 @@ class PostgresDatabase:
             else:
                 pool.leave(host, self._watch.timeline)
 
-    async def _read(self, work: Callable[[Connection], Awaitable[T]], pool: Sessions | None = None) -> T:
+    async def _read(
+        self,
+        work: Callable[[Connection], Awaitable[T]],
+        logs: Iterable[LogKey] = (),
+        pool: Sessions | None = None,
+    ) -> T:
+        """What `work` reads of these logs, which this database owned all the while. Raises `Moved` when it did not."""
+        shards = self._ownership.to_verify(logs)
         try:
-            return await self._read_once(work, pool or self._readers)
+            return await self._read_once(work, shards, pool or self._readers)
         except Lost:  # perhaps an idle connection to a server that has been restarted since
-            return await self._read_once(work, pool or self._readers)
+            return await self._read_once(work, shards, pool or self._readers)
 
-    async def _read_once(self, work: Callable[[Connection], Awaitable[T]], pool: Sessions) -> T:
+    async def _read_once(
+        self, work: Callable[[Connection], Awaitable[T]], shards: Sequence[int], pool: Sessions
+    ) -> T:
         async with pool.use() as session:
-            return await work(session.connection)
+            result = await work(session.connection)
+            if shards:
+                await self._ownership.verify(session.connection, shards)
+            return result
 
-    async def _write(self, work: Work[T]) -> T:
+    async def _write(self, work: Work[T], shards: Sequence[int] = ()) -> T:
         try:
-            return await self._writer.run(work)
+            return await self._writer.run(work, opening(shards))
         except (Unstorable, StorageCorrupt) as error:
             raise StorageUnavailable(str(error)) from error
 
@@ -327,7 +376,7 @@ class PostgresDatabase:
         self._prober.drop_abandoned(alive)
 
 
-_RETRYABLE = (Code.UNAVAILABLE, Code.STORAGE_FULL)
+_RETRYABLE = (Code.UNAVAILABLE, Code.STORAGE_FULL, Code.MOVED)
 
 
 def _refusal(error: StorageError) -> Refused:

@@ -17,6 +17,7 @@ from posthouse.protocol.frames import MemberCursor
 from posthouse.storage.append import SHARDS
 from posthouse.storage.base import (
     Append,
+    Charter,
     Condition,
     CursorUpdate,
     FeedEntry,
@@ -33,7 +34,7 @@ from posthouse.storage.base import (
     User,
     UserConv,
 )
-from posthouse.storage.engines.sqlite import cursors, directory, feed, lists, reading
+from posthouse.storage.engines.sqlite import charters, cursors, directory, feed, lists, reading
 from posthouse.storage.engines.sqlite.appending import append, refusals
 from posthouse.storage.engines.sqlite.checkpoints import Checkpoints
 from posthouse.storage.engines.sqlite.connection import open_reader, open_writer
@@ -180,6 +181,14 @@ class SqliteDatabase:
 
     async def blocked(self, app: str) -> list[str]:
         return await self._read(lambda connection: directory.blocked(connection, app))
+
+    # Shards ---------------------------------------------------------------------------------------------------
+
+    async def charter(self) -> Charter:
+        return await self._read(charters.charter)
+
+    async def learn(self, charter: Charter) -> None:
+        await self._write(lambda connection: charters.learn(connection, charter))
 
     # ----------------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
-"""The storage contract: subclass `StorageContract`, define the fixture `open_database`, run it with pytest."""
+"""The storage contract: subclass `StorageContract`, or `RoutedContract` for several databases behind a router, define
+the fixture `open_database`, run it with pytest."""
 
 from posthouse.testing.contracts.storage.appending import Appending
-from posthouse.testing.contracts.storage.feeding import Conditions, Directories, Feeding
+from posthouse.testing.contracts.storage.feeding import Charters, Conditions, Directories, Feeding, Lasting
 from posthouse.testing.contracts.storage.lists import Lists
 from posthouse.testing.contracts.storage.membership import Membership
 from posthouse.testing.contracts.storage.opened import OpenDatabase, Opened
@@ -9,8 +10,12 @@ from posthouse.testing.contracts.storage.reading import Reading
 from posthouse.testing.contracts.storage.talk import Talk
 
 
-class StorageContract(Appending, Membership, Reading, Lists, Feeding, Directories, Conditions):
+class RoutedContract(Appending, Membership, Reading, Lists, Directories, Lasting):
+    """All of what a `Storage` must do, however many databases there are. It is opened as if it were a `Database`."""
+
+
+class StorageContract(RoutedContract, Feeding, Conditions, Charters):
     """All of what a `Database` must do, whatever engine it is."""
 
 
-__all__ = ["OpenDatabase", "Opened", "StorageContract", "Talk"]
+__all__ = ["OpenDatabase", "Opened", "RoutedContract", "StorageContract", "Talk"]

@@ -5,7 +5,16 @@ import asyncio
 import msgspec
 
 from posthouse.model.entry import CREATED, MEMBER_JOINED, MEMBER_LEFT
-from posthouse.storage.base import FEED_START, Condition, Database, FeedEntry, FeedPosition, User
+from posthouse.storage.base import (
+    FEED_START,
+    Charter,
+    Condition,
+    Database,
+    FeedEntry,
+    FeedPosition,
+    Owner,
+    User,
+)
 from posthouse.testing.contracts.storage.opened import OpenDatabase, Opened
 from posthouse.testing.contracts.storage.talk import Talk
 
@@ -167,7 +176,7 @@ class Directories(Opened):
         assert ann.blocked
 
 
-class Conditions(Opened):
+class Lasting(Opened):
     async def test_the_epoch_stays_over_a_restart(self, open_database: OpenDatabase) -> None:
         database = await open_database()
         epoch = database.epoch
@@ -178,9 +187,6 @@ class Conditions(Opened):
             assert database.epoch == epoch
         finally:
             await database.close()
-
-    async def test_a_sound_database_says_so(self, database: Database) -> None:
-        assert await database.probe() == Condition(True, True)
 
     async def test_a_cancelled_caller_leaves_no_half_done_append(self, talk: Talk) -> None:
         """Whoever stops waiting, the append is done or not done; a repetition finds out which."""
@@ -194,3 +200,32 @@ class Conditions(Opened):
                 caller.cancel()
             await talk.done(send)
         assert await talk.texts("g") == [str(turn) for turn in range(10)]
+
+
+class Conditions(Opened):
+    async def test_a_sound_database_says_so(self, database: Database) -> None:
+        assert await database.probe() == Condition(True, True)
+
+
+class Charters(Opened):
+    async def test_what_a_database_learned_of_the_others_it_still_knows_after_a_restart(
+        self, open_database: OpenDatabase
+    ) -> None:
+        """Newer is kept: who is asked while the others are away says what was last heard of them."""
+        database = await open_database()
+        before = await database.charter()
+        owners = before.owners or [Owner(0, "main", 1)]
+        await database.learn(Charter(owners, {"other": "e1"}))
+        await database.learn(Charter(owners, {"other": "e2"}))
+        await database.close()
+        database = await open_database()
+        try:
+            charter = await database.charter()
+            assert list(charter.owners) == list(owners)
+            assert charter.epochs["other"] == "e2"
+        finally:
+            await database.close()
+
+    async def test_a_database_with_a_conversation_is_not_empty(self, talk: Talk, database: Database) -> None:
+        await talk.start("g", "ann")
+        assert not (await database.charter()).empty

@@ -1,4 +1,4 @@
-"""Short ways to write to one app of a database under test, and to read what is in it."""
+"""Short ways to write to one app of a storage under test, and to read what is in it."""
 
 from collections.abc import Sequence
 from itertools import count
@@ -33,7 +33,7 @@ _apps = count(1)
 
 
 class Talk:
-    """One app of a database. Every append gets a `client_id` of its own unless one is given."""
+    """One app of a storage. Every append gets a `client_id` of its own unless one is given."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
