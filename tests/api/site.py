@@ -89,8 +89,9 @@ class Node:
     def is_blocked(self, app: str, user: str) -> bool:
         return (app, user) in self.blocked
 
-    def endpoints(self, host: str, *, secure: bool) -> Sequence[Endpoint]:
-        return [Endpoint(f"{'wss' if secure else 'ws'}://{host}/v1/ws")]
+    def endpoints(self, host: str, *, secure: bool, reasons: bool) -> Sequence[Endpoint]:
+        found = Endpoint(f"{'wss' if secure else 'ws'}://{host}/v1/ws")
+        return [msgspec.structs.replace(found, reason="the only one") if reasons else found]
 
     def ready(self) -> Readiness:
         return self.readiness

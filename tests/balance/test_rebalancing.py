@@ -63,9 +63,9 @@ def test_carrying_out_a_plan_leaves_nobody_far_above_its_share_and_overfills_nob
     fair = {f"n{n}": sum(counts) * weights[n] / sum(weights[: len(counts)]) for n in range(len(counts))}
     for shed in plan(snapshot, RULE):
         for _ in range(shed.sessions):
-            target = receiver(snapshot, shed.target, uniform).target
-            assert target is not None
-            snapshot = assign(assign(snapshot, shed.target, -1), target)
+            place = receiver(snapshot, shed.target, uniform).target
+            assert place is not None
+            snapshot = assign(assign(snapshot, shed.target, -1), place)
     for target in snapshot.targets:
         bound = max(RULE.above * fair[target.id], fair[target.id] + SLACK_SESSIONS)
         assert target.load.connections <= ceil(bound)

@@ -35,7 +35,7 @@ class Context:
     settings: ApiSettings
     clock: Clock
     new_id: Callable[[], str]
-    cluster: Cluster = field(default=None)  # type: ignore[assignment]  # until the node supplies it
+    cluster: Cluster
     user_locks: tuple[asyncio.Lock, ...] = field(default_factory=_locks)
 
     def user_lock(self, app: str, user: str) -> asyncio.Lock:

@@ -33,6 +33,7 @@ STATUSES: Final[dict[Code, int]] = {
     Code.INTERNAL: 500,
     Code.CORRUPT: 500,
     Code.UNAVAILABLE: 503,
+    Code.MOVED: 503,
     Code.BUSY: 503,
     Code.STORAGE_FULL: 503,
     Code.OVERLOADED: 503,

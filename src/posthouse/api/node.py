@@ -16,8 +16,9 @@ routes = Routes()
 
 @routes.get("/endpoints", Access.ANYONE)
 async def list_endpoints(call: Call) -> Endpoints:
-    """URLs for the WebSocket, weighted. A client whose endpoint fails tries another at once."""
+    """URLs for the WebSocket, the best first, weighted. A client whose endpoint fails tries another at once."""
     if _HOST.fullmatch(call.host) is None:
         raise ApiError(Code.INVALID_REQUEST, "the Host header names no host")
-    found = call.context.service.endpoints(call.host, secure=call.secure)
+    service = call.context.service
+    found = service.endpoints(call.host, secure=call.secure, reasons=call.is_operator)
     return Endpoints(endpoints=tuple(found), ttl_s=call.context.settings.endpoints_ttl_s)

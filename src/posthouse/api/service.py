@@ -38,10 +38,14 @@ class Reader(Lists, Protocol):
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """A URL that clients connect to. Of several, a client picks one in proportion to the weights."""
+    """A URL that clients connect to. Of several, a client picks one in proportion to the weights, which are shares of
+    the new sessions; the first is the best for whoever asked. Weight 0: only when all others fail. Operators, who show
+    their key, are told the reason.
+    """
 
     url: str
     weight: int = 100
+    reason: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Service(Protocol):
@@ -59,8 +63,9 @@ class Service(Protocol):
         """True when the app has blocked the user, as far as this node has heard."""
         ...
 
-    def endpoints(self, host: str, *, secure: bool) -> Sequence[Endpoint]:
-        """Where clients connect. `host` (with port) is where this was asked, for a node that has no public URL."""
+    def endpoints(self, host: str, *, secure: bool, reasons: bool) -> Sequence[Endpoint]:
+        """Where clients connect, the best first. `host` (with port) is where this was asked, for a node that has no
+        public URL. `reasons`: say why."""
         ...
 
     def ready(self) -> Readiness:

@@ -15,13 +15,16 @@ from posthouse.api.server import start as start_api
 from posthouse.api.web import build_api
 from posthouse.app.config.values import Config
 from posthouse.app.lock import FolderLock
+from posthouse.app.operating import ClusterOperator
 from posthouse.app.parts import Parts
 from posthouse.app.ports import Ports, ports as choose_ports
 from posthouse.app.secrets import Credentials, credentials
 from posthouse.app.service import NodeService
 from posthouse.app.settings import api_settings, socket_limits
-from posthouse.auth.keys import ApiKeys
+from posthouse.auth.keys import ApiKeys, api_key_hash
+from posthouse.auth.operators import OperatorKeys, operator_key
 from posthouse.auth.tokens import TokenIssuer
+from posthouse.gateway.agent import Agent
 from posthouse.gateway.gateway import Gateway
 from posthouse.gateway.listener import Listener
 from posthouse.health.monitor import Monitor
@@ -50,6 +53,7 @@ class Node:
         )
         self.answers: Counter[tuple[str, int]] = Counter()
         self._api = self._build_api(keys)
+        self._agent = Agent(self.parts.balancing.agent_line)
         self._lock = FolderLock(Path(config.data.folder))
         self._runner: web.AppRunner | None = None
         self._listener: Listener | None = None
@@ -96,7 +100,10 @@ class Node:
             allowed_origins=config.listen.allowed_origins,
         )
         await self._listener.start(config.listen.host, config.listen.port)
-        parts.reporter.port, parts.reporter.serving = self.port, True
+        if config.agent.port:
+            await self._agent.start(config.agent.host or config.listen.host, config.agent.port)
+        parts.reporter.port, parts.reporter.agent_port = self.port, self._agent.port
+        parts.reporter.serving = True
         _log.info("listening", host=config.listen.host, port=self.port, node=parts.gateway.node)
 
     async def stop(self) -> None:
@@ -107,6 +114,7 @@ class Node:
 
     async def _close_connections(self) -> None:
         """Both at once: the listener waits for connections that only the API's runner can end in time."""
+        self._agent.stop()
         closing = [
             *([self._listener.stop()] if self._listener is not None else []),
             *([self._runner.cleanup()] if self._runner is not None else []),
@@ -123,7 +131,7 @@ class Node:
             parts.gateway,
             parts.probes,
             self._metrics_text,
-            self._config.listen.public_url,
+            parts.balancing,
         )
         context = Context(
             service=service,
@@ -132,8 +140,12 @@ class Node:
             settings=api_settings(self._config),
             clock=self._clock,
             new_id=lambda: secrets.token_urlsafe(16),
+            cluster=ClusterOperator(parts.balancing, lambda: parts.membership.snapshot, parts.publisher.post),
         )
-        return build_api(context, ApiCredentials(parts.verifier, api_keys), self._count_answer)
+        operators = OperatorKeys(
+            [api_key_hash(operator_key(keys.resume_secret)), *self._config.operator.key_hashes]
+        )
+        return build_api(context, ApiCredentials(parts.verifier, api_keys, operators), self._count_answer)
 
     def _count_answer(self, route: str, status: int) -> None:
         self.answers[route, status] += 1

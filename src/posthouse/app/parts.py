@@ -3,10 +3,12 @@
 The order of starting and stopping is decided here: whoever is told something must be there before it is told.
 """
 
-from collections.abc import Awaitable, Callable
+import random
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Final
 
+from posthouse.app.balancing import Balancing
 from posthouse.app.config.values import Config
 from posthouse.app.ports import Ports
 from posthouse.app.reaching import reach
@@ -24,6 +26,7 @@ from posthouse.gateway.gateway import Gateway
 from posthouse.gateway.registrar import SOURCE as ROUTES
 from posthouse.health.probes import Probes
 from posthouse.health.vitals import Vitals
+from posthouse.kit.chance import system_random
 from posthouse.kit.clock import Clock
 from posthouse.kit.log import logger
 from posthouse.kit.tasks import Tasks, attempt
@@ -45,6 +48,8 @@ BUS, REGISTER = "bus", "register"
 STEP_TIMEOUT_S: Final = 10.0
 CLOSE_TIMEOUT_S: Final = 30.0
 """How long each step of stopping may take; the last one is the database's, which must not be cut off in a commit."""
+FAULTS: Final = (Code.INTERNAL, Code.UNAVAILABLE, Code.BUSY, Code.STORAGE_FULL, Code.OVERLOADED, Code.CORRUPT)
+"""Answers that are this node's fault, or that another node might have answered better."""
 RETURN_WITHIN_MS: Final = 2_000
 """Clients of a node that stops are told to come back spread over so long."""
 
@@ -95,6 +100,7 @@ class Parts:
         clock: Clock,
         name: str,
         vitals: Callable[[], Vitals] = Vitals,
+        rng: random.Random | None = None,
     ) -> None:
         self.config = config
         self.ports = ports
@@ -126,6 +132,15 @@ class Parts:
             gateway_limits(config),
             self.hearing,
         )
+        self.balancing = Balancing(
+            config,
+            self.gateway,
+            lambda: self.membership.snapshot,
+            self.probes,
+            self.events,
+            clock,
+            rng or system_random(),
+        )
         self._connect()
 
     # Life -----------------------------------------------------------------------------------------------------------
@@ -146,12 +161,14 @@ class Parts:
 
         Each step ends in a bounded time, and none that fails keeps the others from being taken.
         """
+        await self.balancing.drain_before_stop()
         self.probes.draining = True
         self.gateway.send_away(Code.NODE_STOPPING, "the node stops", RETURN_WITHIN_MS)
         await attempt("close connections", close_connections(), STEP_TIMEOUT_S)
         await attempt("commit what waits", self.commit.drained(), STEP_TIMEOUT_S)
         await attempt("write cursors", self.receipts.flush(), STEP_TIMEOUT_S)
         await attempt("tell the others", self.publisher.flush(), STEP_TIMEOUT_S)
+        await attempt("end balancing", self.balancing.close(), STEP_TIMEOUT_S)
         await attempt("end tasks", self.tasks.close(), STEP_TIMEOUT_S)
         await attempt("end the sessions' tasks", self.gateway.tasks.close(), STEP_TIMEOUT_S)
         await attempt("say goodbye", self._leave(), STEP_TIMEOUT_S)
@@ -168,6 +185,7 @@ class Parts:
             ("blocklist", self.gateway.refresh_blocked),
             ("probes", self.probes.run),
             ("sweep", self.gateway.sweep),
+            ("rebalance", self.balancing.rebalancer.run),
         ]
 
     # What parts ask of each other -----------------------------------------------------------------------------------
@@ -213,6 +231,8 @@ class Parts:
         counts, gateway = self.reporter.counts, self.gateway
         counts.connections = lambda: len(gateway.connections)
         counts.deliveries = lambda: gateway.audience.deliveries
+        counts.errors = lambda: sum(gateway.codes[code] for code in FAULTS)
+        counts.latency_ms = lambda: _median(gateway.latencies_ms)
         counts.in_flight = lambda: sum(readers.commit.waiting for readers in self.readers.values())
 
     def _wake_roster(self, note: WakeNote) -> None:
@@ -259,3 +279,8 @@ class Parts:
         await self.membership.leave()
         await self.ports.bus.unsubscribe(self.gateway.node)
         await self.ports.routes.forget(self.gateway.node)
+
+
+def _median(values: Iterable[float]) -> float:
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2] if ordered else 0.0

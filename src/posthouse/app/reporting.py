@@ -18,15 +18,16 @@ class Counts:
     deliveries: Callable[[], int] = staticmethod(lambda: 0)
     errors: Callable[[], int] = staticmethod(lambda: 0)
     in_flight: Callable[[], int] = staticmethod(lambda: 0)
+    latency_ms: Callable[[], float] = staticmethod(lambda: 0.0)
 
 
 class Reporter:
-    """Asked once a second by the membership. `port` and `serving` are set once the node listens."""
+    """Asked once a second by the membership. `port`, `agent_port` and `serving` are set once the node listens."""
 
     def __init__(
         self, config: Config, node: str, probes: Probes, vitals: Callable[[], Vitals], clock: Clock
     ) -> None:
-        self.port = 0
+        self.port = self.agent_port = 0
         self.serving = False
         self.fenced = ""
         self.counts = Counts()
@@ -51,6 +52,7 @@ class Reporter:
             clients_url=self._url().replace("http", "ws", 1),
             api_url=self._url(),
             zone=self._config.node.zone,
+            agent_port=self.agent_port,
             load=self._load(),
             ready=ready,
             reason=self.fenced or reason,
@@ -73,6 +75,7 @@ class Reporter:
             network=vitals.network,
             loop_lag_ms=vitals.loop_lag_ms,
             in_flight=counts.in_flight(),
+            latency_ms=counts.latency_ms(),
             draining=self._probes.draining,
             weight=self._config.node.weight,
         )

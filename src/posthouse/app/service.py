@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from posthouse.api.service import Endpoint
+from posthouse.app.balancing import Balancing
 from posthouse.gateway.gateway import Gateway
 from posthouse.health.probes import Probes
 from posthouse.health.readiness import Readiness
@@ -23,14 +24,14 @@ class NodeService:
         gateway: Gateway,
         probes: Probes,
         metrics_text: Callable[[], bytes],
-        public_url: str,
+        balancing: Balancing,
     ) -> None:
         self._database = database
         self._commit = commit
         self._publisher = publisher
         self._gateway = gateway
         self._probes = probes
-        self._public_url = public_url.rstrip("/")
+        self._balancing = balancing
         self.metrics_text = metrics_text
 
     async def append(self, append: Append) -> Outcome:
@@ -48,10 +49,9 @@ class NodeService:
         """As far as this node has heard."""
         return self._gateway.is_blocked(app, user)
 
-    def endpoints(self, host: str, *, secure: bool) -> Sequence[Endpoint]:
-        """The one node there is: at its public URL, or where it was asked."""
-        url = self._public_url.replace("http", "ws", 1) or f"{'wss' if secure else 'ws'}://{host}"
-        return [Endpoint(f"{url}/v1/ws")]
+    def endpoints(self, host: str, *, secure: bool, reasons: bool) -> Sequence[Endpoint]:
+        """The nodes, the best for whoever asks first."""
+        return self._balancing.endpoints(host, secure=secure, reasons=reasons)
 
     def ready(self) -> Readiness:
         """The last verdict on this node."""

@@ -2,6 +2,8 @@
 
 from posthouse.api.settings import ApiSettings
 from posthouse.app.config.values import Config
+from posthouse.balance.guards import EjectionRule, Guards
+from posthouse.balance.rebalancing import RebalanceRule
 from posthouse.gateway.admission import Rates
 from posthouse.gateway.connections import SocketLimits
 from posthouse.gateway.limits import GatewayLimits
@@ -68,3 +70,24 @@ def commit_limits(config: Config) -> CommitLimits:
     """How much may wait for the database."""
     limits = config.limits
     return CommitLimits(queue_sends_max=limits.queue_sends_max, batch_sends_max=limits.batch_sends_max)
+
+
+NEVER = 1 << 30
+
+
+def guards(config: Config) -> Guards:
+    """What is applied around the balancing policy."""
+    balance = config.balance
+    rule = EjectionRule(share_max=balance.ejected_share_max)
+    return Guards(
+        stale_after_s=balance.stale_after_s,
+        slow_start_s=balance.slow_start_s,
+        panic_below=balance.panic_below,
+        ejection=rule if balance.ejection else EjectionRule(targets_min=NEVER),
+    )
+
+
+def rebalance_rule(config: Config) -> RebalanceRule:
+    """When sessions are evened out, and how fast."""
+    rebalance = config.rebalance
+    return RebalanceRule(rebalance.above, rebalance.until, rebalance.share_per_s)

@@ -74,6 +74,10 @@ class Director:
             ),
         ]
 
+    def shares(self) -> dict[str, float]:
+        """What each candidate gets of new sessions now, the largest first."""
+        return self._policy.rank(self.snapshot)
+
     def hand(self, target: str, now: float) -> None:
         """A session was sent to `target`, whoever decided it."""
         self._handed.append((now, target))

@@ -26,8 +26,9 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a node says of itself each second. Fields that only a newer node knows are passed over.
 
     `incarnation` rises with each start of a process under this name. `clients_url` is where clients open WebSockets
-    (empty: not said), `api_url` where its REST API answers. `up_s` is how long it has served; `ready` and `reason` are
-    its own verdict. `draining`: it sends its clients away. `leaving`: this is its last report.
+    (empty: not said), `api_url` where its REST API answers, `agent_port` where HAProxy's agent-check does (0: nowhere).
+    `up_s` is how long it has served; `ready` and `reason` are its own verdict. `draining`: it sends its clients away.
+    `leaving`: this is its last report.
     """
 
     node: str
@@ -40,6 +41,7 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     clients_url: str = ""
     api_url: str = ""
     zone: str = ""
+    agent_port: int = 0
     load: LoadReport
     ready: bool = True
     reason: str = ""

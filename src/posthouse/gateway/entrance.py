@@ -4,6 +4,7 @@ In this order, so that nothing falls between: account room, inbox, conversations
 committed after the heads were read arrives live.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 from posthouse.auth.resume import ResumeRefused, ResumeTokens, Resumption
@@ -38,6 +39,10 @@ class Door(Protocol):
     def limits(self) -> GatewayLimits: ...
     @property
     def admission(self) -> Admission: ...
+
+    @property
+    def elsewhere(self) -> Callable[[], str]:
+        """Says which other node takes clients; empty when there is none."""
 
     def is_blocked(self, app: str, user: str) -> bool:
         """True when the application has blocked the user."""
@@ -140,6 +145,7 @@ class Entrance:
         except ResumeRefused as error:
             session.end(Code.RESUME_REFUSED, str(error))
             return None
+        session.came_from = "" if claim.node == self._door.node else claim.node
         current = resume.epoch == claim.epoch == self._database.epoch
         return 0 if current else Code.EPOCH_CHANGED
 
@@ -148,7 +154,8 @@ class Entrance:
         if self._entering >= self._door.limits.entering_max:
             wait_s = max(wait_s, 1.0)
         if wait_s > 0.0:
-            session.end(Code.OVERLOADED, "the node takes no more logins now", round(wait_s * 1000) + 1)
+            wait_ms, endpoint = round(wait_s * 1000) + 1, self._door.elsewhere()
+            session.end(Code.OVERLOADED, "the node takes no more logins now", wait_ms, endpoint)
         return wait_s == 0.0
 
     async def _enter(self, session: Session, resume: Resume | None, reset: int) -> None:

@@ -4,8 +4,8 @@ It is the host of its sessions; letting them in, their requests, and deliveries 
 """
 
 import itertools
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 
 from posthouse.auth.resume import ResumeTokens
 from posthouse.auth.tokens import TokenVerifier
@@ -32,6 +32,7 @@ from posthouse.protocol.phases import Phase
 from posthouse.storage.base import Database
 
 SWEEP_INTERVAL_S = 0.5
+LATENCIES_MAX = 256
 RETURN_WITHIN_MS = 5_000
 """Over so long clients come back who must all start afresh."""
 
@@ -77,6 +78,12 @@ class Gateway:
         self._numbers = itertools.count(1)
         self._apps: tuple[str, ...] = ()
         self._closed = ""
+        self.doorkeeper: Callable[[Session], bool] = lambda session: False
+        """Asked about each hello: True when it has sent the session away."""
+        self.elsewhere: Callable[[], str] = lambda: ""
+        """The WebSocket URL of another node that takes clients; empty when there is none."""
+        self.latencies_ms: deque[float] = deque(maxlen=LATENCIES_MAX)
+        """From a send to its answer, of some of the last ones."""
 
     def accept(self, socket: Socket) -> Session:
         """The handler of a new socket."""
@@ -101,7 +108,7 @@ class Gateway:
         """Begin to let a session in."""
         if self._closed:
             session.end(Code.NODE_STOPPING, self._closed, RETURN_WITHIN_MS)
-        else:
+        elif not self.doorkeeper(session):
             self.entrance.enter(session, hello)
 
     def request(self, session: Session, frame: ClientFrame) -> None:
@@ -131,6 +138,10 @@ class Gateway:
     def count(self, code: int) -> None:
         """Count a refusal or a close by its code."""
         self.codes[code] += 1
+
+    def answered(self, seconds: float) -> None:
+        """A send was answered so long after it came."""
+        self.latencies_ms.append(seconds * 1000)
 
     # Background -----------------------------------------------------------------------------------------------
 

@@ -45,6 +45,9 @@ class Host(Protocol):
     def count(self, code: int) -> None:
         """Count a refusal or a close."""
 
+    def answered(self, seconds: float) -> None:
+        """A send was answered so long after it came."""
+
     def enter(self, session: Session, hello: Hello) -> None:
         """Begin to let a session in."""
 
@@ -62,6 +65,7 @@ class Session:
     """The handler of one socket. `gone` is True from the moment nothing may be sent to it any more."""
 
     __slots__ = (
+        "_asked_at",
         "_bucket",
         "_farewell",
         "_lane",
@@ -95,6 +99,8 @@ class Session:
         self.opened = self.last_seen = now
         self.in_flight = 0
         self.rooms: list[Room[Session]] = []
+        self._asked_at = 0.0
+        """When the send came whose answer is timed: one at a time, so that a pipeline costs nothing."""
         self._farewell: tuple[Code, str] | None = None
         self._lane: Lane | None = None
         self._bucket: TokenBucket | None = None
@@ -215,6 +221,8 @@ class Session:
                 refused = Refused(Code.RATE_LIMITED, "more sends than this user or application may make")
                 retry_after_ms = round(wait_s * 1000) + 1
         if refused is None:
+            if not self.in_flight:
+                self._asked_at = self.last_seen
             self.in_flight += 1
             self.host.commit.submit(self._append(frame), self._outcome, lane, number, self.id)
             return
@@ -257,6 +265,9 @@ class Session:
 
     def _outcome(self, append: Append, outcome: Outcome) -> None:
         self.in_flight -= 1
+        if self._asked_at:
+            self.host.answered(self.host.clock.monotonic() - self._asked_at)
+            self._asked_at = 0.0
         self._answer_send(append.conv, append.client_id, outcome)
         if self._farewell is not None:
             self.hang_up_if_answered()
