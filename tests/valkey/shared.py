@@ -4,7 +4,7 @@ import functools
 import itertools
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 
@@ -26,7 +26,7 @@ _numbers = itertools.count(1)
 
 
 class Sites:
-    """The servers of one process, started when first asked for. Not to be killed: a test that does so has its own."""
+    """The servers of one process, started when first asked for. What a test breaks it has `broken` mend again."""
 
     def __init__(self) -> None:
         self._sites: dict[str, Site] = {}
@@ -35,6 +35,15 @@ class Sites:
         if mode not in self._sites:
             self._sites[mode] = started(mode)
         return self._sites[mode]
+
+    @contextmanager
+    def broken(self, mode: str) -> Iterator[Site]:
+        """Servers to be killed and frozen; mended afterwards."""
+        site = self[mode]
+        try:
+            yield site
+        finally:
+            mend(site)
 
     def close(self) -> None:
         for site in self._sites.values():
@@ -62,6 +71,15 @@ def started(mode: str) -> Site:
         site.close()
         raise
     return site
+
+
+def mend(site: Site) -> None:
+    if not isinstance(site, LocalValkey):
+        site.mend()
+    elif site.running:
+        site.thaw()
+    else:
+        site.start()
 
 
 def fresh_prefix() -> str:

@@ -68,10 +68,7 @@ class LocalValkeyCluster:
             server.start()
         if fresh:
             self._form()
-        until(
-            lambda: all(b"cluster_state:ok" in s.call("CLUSTER", "INFO") for s in self.servers), "all slots"
-        )
-        until(lambda: all(follows(s) or is_primary(s) for s in self.servers), "the replicas to follow")
+        self._wait_whole()
 
     def primary_of(self, key: bytes) -> LocalValkey:
         """The server that has `key`, as the servers that run see it."""
@@ -116,6 +113,15 @@ class LocalValkeyCluster:
         for server in (target, source):
             server.call("CLUSTER", "SETSLOT", slot, "NODE", target_id)
 
+    def mend(self) -> None:
+        """Bring back what was killed or frozen; return once every slot has a primary and every replica follows."""
+        for server in self.servers:
+            if server.running:
+                server.thaw()
+            else:
+                server.start()
+        self._wait_whole()
+
     def wipe(self) -> None:
         """Everything is lost at once; connections stay."""
         for server in self.servers:
@@ -126,6 +132,17 @@ class LocalValkeyCluster:
         """Kill everything, and remove temporary folders. May be called twice."""
         for server in self.servers:
             server.close()
+
+    def _wait_whole(self) -> None:
+        until(
+            lambda: all(b"cluster_state:ok" in s.call("CLUSTER", "INFO") for s in self.servers), "all slots"
+        )
+        until(lambda: all(follows(s) or is_primary(s) for s in self.servers), "the replicas to follow")
+        until(lambda: len({self._map(server) for server in self.servers}) == 1, "all to see the same")
+
+    def _map(self, asked: LocalValkey) -> tuple[tuple[int, int, int], ...]:
+        slots = asked.call("CLUSTER", "SLOTS")
+        return tuple(sorted((first, last, primary[1]) for first, last, primary, *_ in slots))
 
     def _form(self) -> None:
         primaries, replicas = self.servers[: self._primaries_count], self.servers[self._primaries_count :]

@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 
 from posthouse.testing.ports import free_ports
 from posthouse.testing.process import LocalProcess
-from posthouse.testing.valkey import LocalValkey, Setting, ask, find_binary, follows, until
+from posthouse.testing.valkey import LocalValkey, Setting, ask, find_binary, follows, is_primary, until
 
 
 class _Sentinel(LocalProcess):
@@ -114,7 +114,7 @@ class LocalSentinel:
     @property
     def primary(self) -> LocalValkey:
         """The server that the Sentinels name now."""
-        _, port = self._asked_sentinel().call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.name)
+        _, port = self._asked_sentinel().call(*self._whom())
         return next(server for server in self.servers if server.port == int(port))
 
     @property
@@ -140,7 +140,7 @@ class LocalSentinel:
         """Return once every Sentinel that runs names another primary than `before`: that one."""
         until(
             lambda: all(
-                int(sentinel.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.name)[1]) != before.port
+                int(sentinel.call(*self._whom())[1]) != before.port
                 for sentinel in self.sentinels
                 if sentinel.running
             ),
@@ -156,10 +156,29 @@ class LocalSentinel:
             server.settings["replicaof"] = f"127.0.0.1 {primary.port}"
         server.start()
 
+    def mend(self) -> None:
+        """Bring back what was killed or frozen; return once all is again as after `start`."""
+        for process in (*self.sentinels, *self.servers):
+            if process.running:
+                process.thaw()
+        for sentinel in self.sentinels:
+            if not sentinel.running:
+                sentinel.start()
+        until(lambda: len({s.call(*self._whom())[1] for s in self.sentinels}) == 1, "the Sentinels to agree")
+        for server in self.servers:
+            if not server.running:
+                self.revive(server)
+            elif server is not self.primary:  # the Sentinels would see to it too, after ten seconds
+                server.call("REPLICAOF", "127.0.0.1", self.primary.port)
+        until(lambda: is_primary(self.primary) and all(map(follows, self.replicas)), "the replicas to follow")
+
     def close(self) -> None:
         """Kill everything, and remove temporary folders. May be called twice."""
         for process in (*self.sentinels, *self.servers):
             process.close()
+
+    def _whom(self) -> tuple[str, str, str]:
+        return "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.name
 
     def _asked_sentinel(self) -> "_Sentinel":
         return next(sentinel for sentinel in self.sentinels if sentinel.running)
