@@ -51,6 +51,7 @@ def test_lost_messages_have_an_exit_code_of_their_own(fanout: dict[str, object])
         (("zzz",), "fanout, send, idle, storm, startup, listing"),
         (("fanout", "--set", "member=5"), "did you mean members?"),
         (("fanout", "--set", "members=many"), "is no number"),
+        (("startup", "--cluster"), "startup does not measure a cluster"),
     ],
 )
 def test_unknown_things_suggest_the_nearest(

@@ -14,6 +14,8 @@ from posthouse.cli.output import Output, json_option, pass_output
 NAMES = ("fanout", "send", "idle", "storm", "startup", "listing")
 CHECKS = ("lost", "duplicated", "reordered", "contradicted", "unanswered")
 """Keys of a result that must be zero."""
+CLUSTER = "cluster"
+"""The parameter of benchmarks that can measure a cluster."""
 
 
 class Name(click.Choice[str]):
@@ -40,11 +42,16 @@ Bench = Callable[..., Coroutine[Any, Any, Mapping[str, object]]]
     help="sqlite, postgresql (one of its own), or postgresql://… (an empty one).",
 )
 @click.option(
+    "--cluster",
+    is_flag=True,
+    help="Measure a cluster instead; of send: a PostgreSQL primary with a synchronous replica.",
+)
+@click.option(
     "--set", "sizes", multiple=True, metavar="SIZE=N", help="Change a size, such as members=200; repeatable."
 )
 @json_option
 @pass_output
-def bench(output: Output, name: str, database: str, sizes: tuple[str, ...]) -> None:
+def bench(output: Output, name: str, database: str, cluster: bool, sizes: tuple[str, ...]) -> None:
     """Measure one thing: fanout, send, idle, storm, startup or listing.
 
     Starts a server of its own in a temporary folder, and takes a minute or more. docs/benchmarks.md says what is done
@@ -55,7 +62,11 @@ def bench(output: Output, name: str, database: str, sizes: tuple[str, ...]) -> N
     from posthouse.cli.progress import working
 
     run: Bench = getattr(import_module(f"posthouse.load.bench.{name}"), name)
-    changed = dict(_size(run, size) for size in sizes)
+    changed: dict[str, int | float] = dict(_size(run, size) for size in sizes)
+    if cluster:
+        if CLUSTER not in inspect.signature(run).parameters:
+            raise click.BadParameter(f"{name} does not measure a cluster", param_hint="--cluster")
+        changed[CLUSTER] = True
     with working(f"bench {name}", shown=not output.json):
         result = uvloop.run(_measured(run(database, **changed)))
     width = max(map(len, result))
@@ -80,7 +91,7 @@ def _size(run: Bench, size: str) -> tuple[str, int | float]:
     known = {
         each.name: each.default
         for each in inspect.signature(run).parameters.values()
-        if each.name != "database"
+        if each.name not in ("database", CLUSTER)
     }
     name, _, value = size.partition("=")
     if name not in known:

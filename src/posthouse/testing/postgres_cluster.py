@@ -3,7 +3,7 @@
 Each member is a `LocalPostgres` with a keeper of its own, so nothing is left behind however the owner ends.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Self
 
@@ -57,6 +57,16 @@ class Member(LocalPostgres):
     def promote(self) -> None:
         """Make a replica the primary of a new timeline; returns once it takes writes."""
         self.run("pg_ctl", "promote", "--wait", "--pgdata", str(self.data))
+
+    def demand(self, *members: "Member") -> None:
+        """As a primary, now or later: answer a write once all of these have it. Returns when in force.
+
+        Whether anyone waits is decided by the checkpointer, which reads its settings before it does what it is asked.
+        """
+        named = f"{len(members)} ({', '.join(member.name for member in members)})" if members else ""
+        self.configure(synchronous_standby_names=named)
+        _until(lambda: self.sql("SHOW synchronous_standby_names") == named)
+        self.sql("CHECKPOINT")
 
     def sql(self, statement: str, database: str = "postgres") -> str:
         """Run a statement and return what it gave, without headings."""
@@ -117,14 +127,12 @@ class LocalPostgresCluster:
 
     def demand(self, *members: Member) -> None:
         """A write is answered once all of these have it; with none, once the primary has. Returns when in force."""
-        named = _demanded(members)
-        self.primary.configure(synchronous_standby_names=named)
-        _until(lambda: self.primary.sql("SHOW synchronous_standby_names") == named)
+        self.primary.demand(*members)
 
     def promote(self, member: Member, *synchronous: Member) -> None:
         """Make `member` the primary, whose writes those named must confirm. The others are told by `Member.follow`."""
         self.primary = member
-        member.configure(synchronous_standby_names=_demanded(synchronous))
+        member.demand(*synchronous)
         member.promote()
 
     def wait_until_streaming(self, *members: Member) -> None:
@@ -136,10 +144,6 @@ class LocalPostgresCluster:
     def _replayed(self, name: str, written: str) -> bool:
         asked = "SELECT application_name FROM pg_stat_replication WHERE state = 'streaming' AND replay_lsn >="
         return name in self.primary.sql(f"{asked} '{written}'").split()
-
-
-def _demanded(members: Sequence[Member]) -> str:
-    return f"{len(members)} ({', '.join(member.name for member in members)})" if members else ""
 
 
 def _until(holds: Callable[[], bool]) -> None:

@@ -51,6 +51,11 @@ async def test_send() -> None:
     assert result.items() >= (WHOLE | {"unanswered": 0}).items()
 
 
+async def test_send_on_a_primary_with_a_synchronous_replica() -> None:
+    result = await send(cluster=True, senders=10, conversations=20, seconds=1.0, window=2, runs=1)
+    check("send", result)
+
+
 async def test_send_on_postgresql(postgres: LocalPostgres) -> None:
     with fresh_database(postgres) as url:
         result = await send(url, senders=10, conversations=20, seconds=1.0, window=2, runs=1)

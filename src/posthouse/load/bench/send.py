@@ -24,7 +24,7 @@ from posthouse.load.bench.latencies import Latencies, sum_of
 from posthouse.load.bench.measuring import cpu_s, fsyncs
 from posthouse.load.bench.population import groups
 from posthouse.load.bench.stamp import stamp_of, stamped
-from posthouse.load.bench.venue import SQLITE, venue
+from posthouse.load.bench.venue import CLUSTER, SQLITE, venue
 from posthouse.load.bench.worker import Worker, call_all
 from posthouse.model.entry import MESSAGE
 from posthouse.testing.history import History, Verdict
@@ -206,15 +206,16 @@ class Run(NamedTuple):
 async def send(
     database: str = SQLITE,
     *,
+    cluster: bool = False,
     senders: int = 200,
     conversations: int = 1_000,
     seconds: float = 8.0,
     window: int = 16,
     runs: int = 3,
 ) -> dict[str, object]:
-    """Run the benchmark; see docs/benchmarks.md for what the keys mean."""
+    """Run the benchmark; see docs/benchmarks.md for what the keys mean. `cluster`: with a synchronous replica."""
     async with AsyncExitStack() as stack:
-        server = stack.enter_context(venue(database))
+        server = stack.enter_context(venue(CLUSTER if cluster else database))
         workers = [await stack.enter_async_context(Worker(f"{__name__}:Talkers")) for _ in range(WORKERS)]
         runtime = await stack.enter_async_context(Runtime())
         await _open(server, workers, senders, conversations, runtime)

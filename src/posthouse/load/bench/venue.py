@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from posthouse.testing.postgres import LocalPostgres
+from posthouse.testing.postgres_cluster import LocalPostgresCluster
 from posthouse.testing.servers import LocalServer
 
 SQLITE: Final = "sqlite"
+CLUSTER: Final = "cluster"
+"""A PostgreSQL primary of our own with a replica that must have each write before it is answered."""
 POSTGRESQL: Final = "postgresql"
 """A PostgreSQL of our own, with its safe defaults; `postgresql://…` names another one, which must be empty."""
 
@@ -35,6 +38,10 @@ def database_url(database: str) -> Iterator[str]:
     if database == POSTGRESQL:
         with LocalPostgres() as server:
             yield server.create_database("bench")
+    elif database == CLUSTER:
+        with LocalPostgresCluster(replicas=1) as cluster:
+            cluster.primary.create_database("bench")
+            yield cluster.dsn("bench")
     else:
         yield database
 

@@ -191,7 +191,7 @@ async def rows_read(connection: Connection) -> dict[str, int]:
 
 
 @pytest.fixture
-async def poisonous(watcher: Connection) -> None:
+async def poisonous(database: PostgresDatabase, watcher: Connection) -> None:
     """The database refuses any entry that is called poison: stands for whatever no check of ours foresees."""
     await watcher.execute(
         "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "

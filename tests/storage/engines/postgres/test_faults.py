@@ -116,7 +116,7 @@ async def test_a_commit_on_a_frozen_server_holds_no_writer_for_ever(
 
 
 async def test_a_node_that_freezes_with_rows_locked_holds_up_the_others_for_seconds_only(
-    database: PostgresDatabase, dsn: str
+    database: PostgresDatabase, dsn: str, watcher: Connection
 ) -> None:
     """The server ends its transaction, sooner than the others give up waiting for the rows; thawed, it does no harm."""
     talk = Talk(database)
@@ -125,7 +125,7 @@ async def test_a_node_that_freezes_with_rows_locked_holds_up_the_others_for_seco
     await begin_append(frozen.connection, talk.send("g", "ann", "never finished"))
     (sent,) = await talk.say("g", "ann", "waited for the rows")
     assert sent.seq == 2
-    assert frozen.connection.is_closed()
+    await until(watcher, frozen.connection.is_closed)
     assert await talk.texts("g") == ["waited for the rows"]
 
 

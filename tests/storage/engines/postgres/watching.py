@@ -39,10 +39,14 @@ async def until(watcher: Connection, condition: Callable[[], bool]) -> None:
 
 
 async def set_standby(server: LocalPostgres, watcher: Connection, name: str) -> None:
-    """Name the standby that every COMMIT waits for; none when empty. Returns once sessions obey it."""
+    """Name the standby that every COMMIT waits for; none when empty. Returns once sessions obey it.
+
+    Whether they wait at all is decided by the checkpointer, which reads its settings before it does what it is asked.
+    """
     server.configure(synchronous_standby_names=name and f'"{name}"')
     while bool(await watcher.fetchval("SHOW synchronous_standby_names")) != bool(name):
         pass
+    await watcher.execute("CHECKPOINT")
 
 
 async def begin_append(connection: Connection, *batch: Append) -> list[Outcome]:
