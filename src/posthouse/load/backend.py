@@ -91,6 +91,10 @@ class Backend:
         """End a membership; returns the seq of the entry that says so."""
         return (await self._ask("DELETE", f"{_path(conv)}/members/{quote(user, safe='')}", Written)).seq
 
+    async def put_user(self, user: str, **facts: object) -> None:
+        """Say something about a user, such as `blocked=True`."""
+        await self._ask("PUT", f"/v1/users/{quote(user, safe='')}", msgspec.Raw, facts)
+
     async def log(self, conv: str) -> list[Entry]:
         """The whole log, from entry 1 on."""
         entries: list[Entry] = []
