@@ -22,6 +22,7 @@ from posthouse.testing.valkey import LocalValkey
 
 SQUARE = "square"
 PATIENCE_S = 30.0
+POLL_S = 0.02
 DEVICE = "phone"
 
 
@@ -134,7 +135,7 @@ class Town:
         begun = self.clock.monotonic()
         async with asyncio.timeout(within_s):
             while not all(text in person.heard for person in self.people if not text.startswith(person.user)):
-                await asyncio.sleep(0.01)
+                await self.clock.sleep(POLL_S)
         return self.clock.monotonic() - begun
 
     async def judged(self) -> Verdict:
@@ -144,7 +145,7 @@ class Town:
         log = await self.back_end.log(SQUARE)
         until = self.clock.monotonic() + PATIENCE_S
         while self.history.lagging(log) and self.clock.monotonic() < until:
-            await asyncio.sleep(0.05)
+            await self.clock.sleep(POLL_S)
         return self.history.check(log)
 
     async def block(self, user: str, blocked: bool = True) -> None:
@@ -155,7 +156,7 @@ class Town:
         """Wait for something."""
         async with asyncio.timeout(PATIENCE_S):
             while not condition():
-                await asyncio.sleep(0.02)
+                await self.clock.sleep(POLL_S)
 
     async def metric(self, node: int, name: str) -> float:
         """A metric of one node."""
@@ -171,7 +172,7 @@ class Town:
                     and await self.metric(node, "nodes_live") == len(self.nodes)
                     and not await self.metric(node, "polling")
                 ):
-                    await asyncio.sleep(0.05)
+                    await self.clock.sleep(POLL_S)
 
     async def close(self) -> None:
         await asyncio.gather(*(person.client.close() for person in self.people))
