@@ -30,7 +30,7 @@ from posthouse.gateway.listener import Listener
 from posthouse.health.monitor import Monitor
 from posthouse.kit.clock import Clock, SystemClock
 from posthouse.kit.log import logger
-from posthouse.storage.base import Database
+from posthouse.storage.base import Storage
 
 if TYPE_CHECKING:
     from posthouse.app.metrics import NodeMetrics
@@ -70,7 +70,7 @@ class Node:
         return self.parts.gateway
 
     @property
-    def database(self) -> Database:
+    def database(self) -> Storage:
         """What everything is stored in."""
         return self.parts.ports.log
 

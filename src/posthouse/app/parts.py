@@ -149,6 +149,7 @@ class Parts:
         """Open what the node stands on and begin. Raises `StorageUnavailable` or `Unreachable`, saying what to do."""
         await self.ports.log.open()
         await self.ports.open_cache()
+        await self.gateway.audience.keep_once()  # before anybody knows of this node: its routes are whole
         await reach("cache.url", self.membership.join, self.clock)
         await reach("bus.url", self._subscribe, self.clock)
         await self.gateway.load_blocked(self.apps)
@@ -185,6 +186,7 @@ class Parts:
             ("blocklist", self.gateway.refresh_blocked),
             ("probes", self.probes.run),
             ("sweep", self.gateway.sweep),
+            *([("shard map", self.ports.shards.run)] if self.ports.shards is not None else []),
             ("rebalance", self.balancing.rebalancer.run),
         ]
 
@@ -225,7 +227,15 @@ class Parts:
         membership.on_absent = self._was_absent
         membership.on_superseded = self._superseded
         membership.on_change = self._saw
+        if self.ports.shards is not None:
+            self.ports.shards.on_open = self._read_blocked
         self._count()
+
+    async def _read_blocked(self, name: str, database: Database) -> None:
+        """A database that was away knows of users who must not come in."""
+        for app in self.apps:
+            for user in await database.blocked(app):
+                self.gateway.blocklist.block(app, user)
 
     def _count(self) -> None:
         counts, gateway = self.reporter.counts, self.gateway

@@ -10,7 +10,7 @@ from posthouse.health.readiness import Readiness
 from posthouse.messaging.commits import Commit
 from posthouse.messaging.notes import BlockNote, UnblockNote
 from posthouse.messaging.publish import Publisher
-from posthouse.storage.base import Append, Database, Outcome, User
+from posthouse.storage.base import Append, Outcome, Storage, User
 
 
 class NodeService:
@@ -18,7 +18,7 @@ class NodeService:
 
     def __init__(
         self,
-        database: Database,
+        database: Storage,
         commit: Commit,
         publisher: Publisher,
         gateway: Gateway,

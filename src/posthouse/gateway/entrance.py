@@ -20,7 +20,7 @@ from posthouse.model.ids import account_id, check_id
 from posthouse.protocol.codes import Code
 from posthouse.protocol.frames import POSITIONS_MAX, Done, Hello, Limits, Renew, Resume, Welcome
 from posthouse.protocol.phases import Phase
-from posthouse.storage.base import REPEAT_WINDOW_MS, Database, StorageError
+from posthouse.storage.base import REPEAT_WINDOW_MS, Storage, StorageError
 
 HEARTBEAT_S_MIN = 1
 HEARTBEAT_S_MAX = 300
@@ -60,7 +60,7 @@ class Entrance:
     def __init__(
         self,
         door: Door,
-        database: Database,
+        database: Storage,
         audience: Audience,
         verifier: TokenVerifier,
         resume_tokens: ResumeTokens,

@@ -29,7 +29,7 @@ from posthouse.messaging.receipts import Receipts
 from posthouse.protocol.codes import Code
 from posthouse.protocol.frames import ClientFrame, Hello, Renew
 from posthouse.protocol.phases import Phase
-from posthouse.storage.base import Database
+from posthouse.storage.base import Storage
 
 SWEEP_INTERVAL_S = 0.5
 LATENCIES_MAX = 256
@@ -43,7 +43,7 @@ class Gateway:
     def __init__(
         self,
         node: str,
-        database: Database,
+        database: Storage,
         commit: Commit,
         receipts: Receipts,
         routes: Routes,
