@@ -3,6 +3,9 @@
 An engine locks the rows of `needs(batch).logs` in their order, *then*, in later statements, loads the rest, calls
 `plan`, and writes its rows in the same transaction. Each append is decided on what those before it in the batch
 left behind; one that is refused leaves nothing.
+
+Repeated sends are rare, so an engine need not look for them at first. What was planned as a new entry is guarded by
+the unique index of sends; for the rest, `unsure` says what must be looked for before anything is answered.
 """
 
 from collections.abc import Sequence
@@ -40,32 +43,63 @@ from posthouse.storage.rows import (
 from posthouse.storage.wellformed import malformed, users_of
 
 SHARDS = 64
+LOOKS_AFTER_REPEAT = 20
+"""After a repeated send, so many batches are looked through for others."""
 
 
 def needs(batch: Sequence[Append]) -> Needs:
     """What must be loaded to plan `batch`. Nothing for a malformed append, whose keys no database could look up."""
     logs: set[LogKey] = set()
-    sends: set[SendKey] = set()
-    members: set[MemberKey] = set()
+    sends: dict[SendKey, None] = {}
+    members: dict[MemberKey, None] = {}
     for append in batch:
         if malformed(append) is not None:
             continue
-        app, conv = append.app, append.conv
+        app, conv, sender = append.app, append.conv, append.sender
         logs.add((app, conv))
-        sends.add((app, conv, append.sender, append.device, append.client_id))
+        sends[app, conv, sender, append.device, append.client_id] = None
         if not append.trusted:
-            members.add((app, conv, append.sender))
+            members[app, conv, sender] = None
         if append.mentions:
-            members.update((app, conv, user) for user in append.mentions)
+            members.update(dict.fromkeys((app, conv, user) for user in append.mentions))
         if append.change is not None and not isinstance(append.change, Create):
-            members.update((app, conv, user) for user in users_of(append.change))
-    return Needs(sorted(logs), sorted(sends), sorted(members))
+            members.update(dict.fromkeys((app, conv, user) for user in users_of(append.change)))
+    return Needs(sorted(logs), list(sends), list(members))
 
 
 def plan(batch: Sequence[Append], state: State, now_ms: int, shards: int = SHARDS) -> Plan:
     """Decide each append in order. `state` holds what was found of `needs(batch)`; `now_ms` is the database's time."""
     draft = Draft(state, now_ms, shards)
     return draft.finish([_decide(draft, append) for append in batch])
+
+
+def unsure(batch: Sequence[Append], planned: Plan) -> list[SendKey]:
+    """Of a batch planned without looking for repeated sends: those whose outcome would be another one if they were."""
+    pairs = zip(batch, planned.outcomes, strict=True)
+    late = [append for append, outcome in pairs if type(outcome) is not Appended or outcome.duplicate]
+    return needs(late).sends if late else []
+
+
+class Repeats:
+    """Whether to look for repeated sends before a batch is written, or to leave finding them to the unique index.
+
+    They come in bursts, when connections were lost: after one was found, the next batches are looked through at once.
+    """
+
+    __slots__ = ("_looks_left",)
+
+    def __init__(self) -> None:
+        self._looks_left = 0
+
+    @property
+    def expected(self) -> bool:
+        """True when the next batch should be looked through."""
+        return self._looks_left > 0
+
+    def note(self, outcomes: Sequence[Outcome]) -> None:
+        """Hear how a batch went that was looked through."""
+        found = any(type(outcome) is Appended and outcome.duplicate for outcome in outcomes)
+        self._looks_left = LOOKS_AFTER_REPEAT if found else max(0, self._looks_left - 1)
 
 
 def content_digest(append: Append) -> bytes:
@@ -102,11 +136,11 @@ def _decide(draft: Draft, append: Append) -> Outcome:
         else _change(draft, append, append.change, digest)
     )
     if type(outcome) is Appended and not outcome.duplicate:
-        draft.sent[key] = Sent(outcome.seq, outcome.at_ms, outcome.ordinal, digest)
+        draft.sent[key] = draft.entries[-1]
     return outcome
 
 
-def _repeat(known: Sent, digest: bytes) -> Outcome:
+def _repeat(known: Sent | EntryRow, digest: bytes) -> Outcome:
     if known.digest != digest:
         return Refused(Code.CONFLICT, f"this client_id is entry {known.seq}, with other content")
     return Appended(known.seq, known.at_ms, known.ordinal, duplicate=True)
@@ -161,25 +195,13 @@ def _write(draft: Draft, append: Append, log: LogRow, digest: bytes, body: bytes
     ordinal = log.ordinal + 1 if append.kind in COUNTING_KINDS else log.ordinal
     log.head, log.ordinal, log.active_ms = seq, ordinal, draft.now_ms
     app, conv = append.app, append.conv
-    draft.entries.append(
-        EntryRow(
-            app=app,
-            conv=conv,
-            seq=seq,
-            shard=log.shard,
-            kind=append.kind,
-            sender=append.sender,
-            device=append.device,
-            client_id=append.client_id,
-            digest=digest,
-            at_ms=draft.now_ms,
-            ordinal=ordinal,
-            body=body,
-            reply_to=append.reply_to,
-            mentions=append.mentions,
-        )
-    )
-    for user in dict.fromkeys(append.mentions):
-        if draft.member((app, conv, user)) is not None:
-            draft.mentions.append(MentionRow(app, conv, user, seq))
+    row = EntryRow(
+        app, conv, seq, log.shard, append.kind, append.sender, append.device, append.client_id,
+        digest, draft.now_ms, ordinal, body, append.reply_to, append.mentions,
+    )  # fmt: skip
+    draft.entries.append(row)
+    if append.mentions:
+        for user in dict.fromkeys(append.mentions):
+            if draft.member((app, conv, user)) is not None:
+                draft.mentions.append(MentionRow(app, conv, user, seq))
     return Appended(seq, draft.now_ms, ordinal, False, body if body is not append.body else None)

@@ -30,7 +30,7 @@ class Draft:
         self._state = state
         self.now_ms = now_ms
         self.shards = shards
-        self.sent: dict[SendKey, Sent] = dict(state.sent)
+        self.sent: dict[SendKey, Sent | EntryRow] = dict(state.sent)
         self.entries: list[EntryRow] = []
         self.created: dict[LogKey, LogRow] = {}
         self.moved: dict[LogKey, LogRow] = {}

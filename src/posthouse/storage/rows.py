@@ -97,7 +97,7 @@ class InboxRow(NamedTuple):
 
 
 class Needs(NamedTuple):
-    """What an engine loads for a batch, each sorted: `logs` are locked first, in this order, the rest after that."""
+    """What an engine loads for a batch, each key once. `logs` are sorted, and locked first, in this order."""
 
     logs: list[LogKey]
     sends: list[SendKey]

@@ -1,20 +1,22 @@
 """One batch of appends as one transaction: lock, load, plan, write, commit. Runs in the writer thread.
 
 `BEGIN IMMEDIATE` takes the lock before anything is read (the hazard of deciding on an older snapshot). A commit whose
-outcome is not known is settled by looking for its newest entry.
+outcome is not known is settled by looking for its newest entry. Repeated sends are looked for when they are expected,
+when an append would be refused, and when the unique index says that there is one.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import apsw
 import msgspec
 
 from posthouse.protocol.codes import Code
-from posthouse.storage.append import needs, plan
+from posthouse.storage.append import Repeats, needs, plan, unsure
 from posthouse.storage.base import Append, Outcome, Refused, StorageError, StorageFull
 from posthouse.storage.engines.sqlite.bulk import Bulk
 from posthouse.storage.engines.sqlite.errors import OF_ONE_ROW, mapped
-from posthouse.storage.engines.sqlite.loading import load
+from posthouse.storage.engines.sqlite.loading import load, load_sent
 from posthouse.storage.engines.sqlite.transaction import roll_back
 from posthouse.storage.rows import EntryRow, LogRow, Plan
 
@@ -54,6 +56,7 @@ def append(
     batch: Sequence[Append],
     now_ms: int,
     shards: int,
+    repeats: Repeats,
     note: Callable[[StorageError], None],
 ) -> list[Outcome]:
     """Write a batch and answer each append once that is durable. `note` is told of what fails as a whole.
@@ -61,7 +64,12 @@ def append(
     An error that lies in one append is found by halving the batch, and harms only that one.
     """
     try:
-        return _transact(connection, batch, now_ms, shards)
+        if not repeats.expected:
+            with suppress(apsw.ConstraintError):
+                return _transact(connection, batch, now_ms, shards, look=False)
+        outcomes = _transact(connection, batch, now_ms, shards, look=True)
+        repeats.note(outcomes)
+        return outcomes
     except OF_ONE_ROW as error:
         if len(batch) == 1:
             return [Refused(Code.INVALID_REQUEST, f"the database does not take this entry: {error}")]
@@ -70,7 +78,7 @@ def append(
         return refusals(batch, mapped(error))
     half = len(batch) // 2
     halves = (batch[:half], batch[half:])
-    return [outcome for part in halves for outcome in append(connection, part, now_ms, shards, note)]
+    return [outcome for part in halves for outcome in append(connection, part, now_ms, shards, repeats, note)]
 
 
 def refusals(batch: Sequence[Append], error: StorageError) -> list[Outcome]:
@@ -80,11 +88,18 @@ def refusals(batch: Sequence[Append], error: StorageError) -> list[Outcome]:
 
 
 def _transact(
-    connection: apsw.Connection, batch: Sequence[Append], now_ms: int, shards: int
+    connection: apsw.Connection, batch: Sequence[Append], now_ms: int, shards: int, *, look: bool
 ) -> list[Outcome]:
+    """Not having looked for repeated sends, raises `apsw.ConstraintError` where there is one."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        planned = plan(batch, load(connection, needs(batch)), now_ms, shards)
+        wanted = needs(batch)
+        state = load(connection, wanted)
+        state.sent.update(load_sent(connection, wanted.sends if look else ()))
+        planned = plan(batch, state, now_ms, shards)
+        if not look and (repeated := load_sent(connection, unsure(batch, planned))):
+            state.sent.update(repeated)
+            planned = plan(batch, state, now_ms, shards)
         if planned.entries:
             _write(connection, planned)
             _commit(connection, planned.entries[-1])

@@ -14,7 +14,7 @@ import apsw
 from posthouse.kit.clock import Clock
 from posthouse.model.conversation import Conversation, Member
 from posthouse.protocol.frames import MemberCursor
-from posthouse.storage.append import SHARDS
+from posthouse.storage.append import SHARDS, Repeats
 from posthouse.storage.base import (
     Append,
     Charter,
@@ -65,6 +65,7 @@ class SqliteDatabase:
         self._shards = SHARDS
         self._epoch = ""
         self._damage = ""
+        self._repeats = Repeats()
 
     @property
     def epoch(self) -> str:
@@ -198,7 +199,7 @@ class SqliteDatabase:
         return connection
 
     def _append(self, connection: apsw.Connection, batch: Sequence[Append]) -> list[Outcome]:
-        return append(connection, batch, self._clock.now_ms(), self._shards, self._note)
+        return append(connection, batch, self._clock.now_ms(), self._shards, self._repeats, self._note)
 
     async def _read(self, work: Work[T]) -> T:
         try:

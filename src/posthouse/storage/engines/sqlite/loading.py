@@ -4,12 +4,14 @@ Each table answers with one JSON array instead of many rows: a row costs a hand-
 busy event loop makes slow.
 """
 
+from collections.abc import Sequence
+
 import apsw
 import msgspec
 
 from posthouse.model.conversation import History, Kind, Role
 from posthouse.storage.engines.sqlite.bulk import Bulk
-from posthouse.storage.rows import LogRow, MemberRow, Needs, Sent, State
+from posthouse.storage.rows import LogRow, MemberRow, Needs, SendKey, Sent, State
 
 _LOGS = Bulk(
     """WITH wanted (app, conv) AS (:rows)
@@ -39,8 +41,8 @@ _decode_members = msgspec.json.Decoder(list[tuple[str, str, str, Role, int, int]
 
 
 def load(connection: apsw.Connection, wanted: Needs) -> State:
-    """What there is of `wanted`."""
-    return State(_logs(connection, wanted), _sent(connection, wanted), _members(connection, wanted))
+    """What there is of `wanted`, but for repeated sends."""
+    return State(_logs(connection, wanted), {}, _members(connection, wanted))
 
 
 def _logs(connection: apsw.Connection, wanted: Needs) -> dict[tuple[str, str], LogRow]:
@@ -64,10 +66,11 @@ def _logs(connection: apsw.Connection, wanted: Needs) -> dict[tuple[str, str], L
     return logs
 
 
-def _sent(connection: apsw.Connection, wanted: Needs) -> dict[tuple[str, str, str, str, str], Sent]:
+def load_sent(connection: apsw.Connection, wanted: Sequence[SendKey]) -> dict[SendKey, Sent]:
+    """Those of the sends that are entries already."""
     return {
         row[:5]: Sent(row[5], row[6], row[7], bytes.fromhex(row[8]))
-        for (found,) in _SENT.run(connection, wanted.sends)
+        for (found,) in _SENT.run(connection, wanted)
         for row in _decode_sent(found)
     }
 
