@@ -14,10 +14,10 @@ BENCHES    := fanout send idle storm
 FUZZ_S     := 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock up test check format generate bench fuzz clean
+.PHONY: help setup lock up test test-cluster check format generate bench fuzz clean
 
 help: ## say what each command does
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## make .venv with everything in it, from requirements.lock
 
@@ -42,8 +42,11 @@ up: setup ## run the service on the embedded engines (ARGS="--port 8080")
 
 # Tests marked `serial` need the cores to themselves and go first; pytest answers 5 where there is none.
 test: setup ## run every test
-	@$(BIN)/pytest -m serial || [ $$? -eq 5 ]
-	@$(BIN)/pytest -m "not serial" -n 2 --dist worksteal
+	@$(BIN)/pytest -m "serial and not cluster" || [ $$? -eq 5 ]
+	@$(BIN)/pytest -m "not serial and not cluster" -n 2 --dist worksteal
+
+test-cluster: setup ## bring up a whole cluster, chat, kill things, and check what everyone received (minutes)
+	@$(BIN)/pytest -m cluster
 
 # Every step runs, also after one has failed, so that one run shows all there is to mend.
 check: setup ## format, lint, types, import contracts, tidy rules, generated files: in seconds

@@ -1,5 +1,6 @@
 """`posthouse cluster`: a whole cluster on this machine, to chat on, to look at and to break."""
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -82,7 +83,8 @@ def up(
 
     running = Cluster(data)
     plan = Plan(nodes=nodes, databases=databases, replicas=replicas, port=port, proxied=proxied)
-    with _explained():
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it in order, as Ctrl-C does
+    with explained():
         running.begin(plan, detached=detach)
         try:
             _come_up(running, output, data)
@@ -102,7 +104,7 @@ def status(output: Output, data: Path) -> None:
     """Show every server: its state, its role, where it listens."""
     from posthouse.cli.cluster_screen import table
 
-    with _explained():
+    with explained():
         found = _running(data).status()
     title = f"{found.address}  {found.state}"
     output.emit(found, "\n".join([title, *([found.error] if found.error else []), "", table(found)]))
@@ -115,7 +117,7 @@ def status(output: Output, data: Path) -> None:
 def down(output: Output, data: Path) -> None:
     """End every process, and remove the folder."""
     running = _running(data)
-    with _explained():
+    with explained():
         running.status()  # so that nothing is removed where nothing runs
         running.down()
     output.emit({"down": True, "folder": str(running.folder)}, "The cluster is down; nothing of it is left.")
@@ -127,7 +129,7 @@ def down(output: Output, data: Path) -> None:
 @pass_output
 def add_node(output: Output, data: Path) -> None:
     """Start one more node, with the same databases and caches."""
-    with _explained():
+    with explained():
         parts = _running(data).ask("add-node").parts
     output.emit({"did": "add-node", "parts": parts}, f"{parts[0]} runs.")
 
@@ -139,7 +141,7 @@ def _verb(name: str, past: str, short_help: str, text: str) -> None:
     @json_option
     @pass_output
     def command(output: Output, what: tuple[str, ...], data: Path) -> None:
-        with _explained():
+        with explained():
             parts = _running(data).act(name, " ".join(what))
         output.emit({"did": name, "parts": parts}, "\n".join(f"{part} {past}." for part in parts))
 
@@ -189,7 +191,7 @@ _verb(
 @pass_output
 def cut(output: Output, what: tuple[str, ...], way: str, data: Path) -> None:
     """Cut a host off from all others and from clients: connections stay open and are silent. Needs `up --proxied`."""
-    with _explained():
+    with explained():
         parts = _running(data).act("cut", " ".join(what), way=way)
     output.emit({"did": "cut", "parts": parts}, "\n".join(f"{part} is cut off." for part in parts))
 
@@ -210,7 +212,7 @@ def cut(output: Output, what: tuple[str, ...], way: str, data: Path) -> None:
 @pass_output
 def slow(output: Output, what: tuple[str, ...], latency_ms: float, bytes_per_s: float, data: Path) -> None:
     """Give every connection of a host latency, or little bandwidth. Needs `up --proxied`."""
-    with _explained():
+    with explained():
         how = {"latency_ms": latency_ms, "bytes_per_s": bytes_per_s}
         parts = _running(data).act("slow", " ".join(what), **how)
     output.emit({"did": "slow", "parts": parts}, "\n".join(f"{part} is slow." for part in parts))
@@ -259,7 +261,7 @@ def _running(data: Path) -> "Cluster":
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """The playground's own errors, as a command tells them."""
     from posthouse.testing.playground.cluster import NotRunning
     from posthouse.testing.playground.plan import Refused

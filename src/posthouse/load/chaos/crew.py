@@ -1,0 +1,245 @@
+"""The clients of a chaos run, in a worker process: they talk and receive all the time, and note what they see.
+
+They are SDK clients as applications use them, with its defaults. Times are on the machine's monotonic clock, which all
+processes of the machine share.
+"""
+
+import asyncio
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from posthouse.client import Client, Connected, EntryReceived, Posted, Runtime, SendFailed, Sent
+from posthouse.kit.tasks import Tasks
+from posthouse.load.backend import Backend
+from posthouse.load.bench.latencies import Latencies
+from posthouse.load.bench.passes import Passes
+from posthouse.load.bench.stamp import stamp_of, stamped
+from posthouse.load.chaos.pauses import pause_s
+from posthouse.model.entry import MESSAGE
+from posthouse.testing.history import History, Verdict
+
+DEVICE = "crew"
+CONNECTING_MAX = 50
+CONNECT_TIMEOUT_S = 60.0
+OUTBOX_MESSAGES_MAX = 100_000
+STILL_S = 20.0
+POLL_S = 0.1
+LATE_S_MAX = 0.5
+"""A talker that was kept from its work does not make up for more than this in a burst."""
+SAMPLE = 4
+"""Of so many entries one counts for latencies."""
+
+
+class Second(msgspec.Struct):
+    """What happened in one second."""
+
+    acked: int = 0
+    delivered: int = 0
+    latency_us: dict[int, int] = {}
+    refused: int = 0
+    connected: int = 0
+
+
+class Standing(msgspec.Struct):
+    """How the clients stand now. `nodes`: sessions by node. `moved`: reconnections by user since `watch`."""
+
+    clients: int
+    connected: int
+    unacknowledged: int
+    failed: int
+    nodes: dict[str, int]
+    moved: dict[str, int]
+    last_connected_at: float
+
+
+class Crew:
+    """A worker's subject."""
+
+    def __init__(self) -> None:
+        self._runtime = Runtime()
+        self._clock = self._runtime.clock
+        self._tasks = Tasks(self._clock)
+        self._connecting = asyncio.Semaphore(CONNECTING_MAX)
+        self._clients: dict[str, Client] = {}
+        self._convs: dict[str, list[str]] = {}
+        self._histories: dict[str, History] = {}
+        self._deliveries: dict[tuple[str, str], list[float]] = {}
+        self._seconds: dict[int, Second] = {}
+        self._latencies: dict[int, Latencies] = {}
+        self._node_of: dict[str, str] = {}
+        self._moved: Counter[str] = Counter()
+        self._last_connected_at = 0.0
+        self._in_flight = self._failed = self._retries = 0
+        self._talking = False
+
+    async def close(self) -> None:
+        """End all clients."""
+        await self._tasks.close()
+        await asyncio.gather(*(client.close() for client in self._clients.values()))
+        await self._runtime.close()
+
+    async def enter(
+        self, address: str, folder: str, convs: dict[str, list[str]], scopes: dict[str, str]
+    ) -> None:
+        """Connect a client for each user, each in its conversations; `scopes` names the database of each of these."""
+        passes = Passes(Path(folder), self._clock)
+        self._convs |= convs
+        for conv in {conv for own in convs.values() for conv in own}:
+            self._histories.setdefault(conv, History(conv))
+        entering = [self._enter(user, address, passes.token(user), scopes) for user in convs]
+        self._tasks.supervise("seconds", self._count_connected)
+        await asyncio.gather(*entering)
+
+    async def talk(self, per_s: float) -> None:
+        """From now on post so many messages a second, evenly spread, whatever becomes of them."""
+        self._talking = True
+        self._tasks.spawn("talk", self._talk(per_s))
+
+    async def hush(self, timeout_s: float) -> int:
+        """Post no more, and wait until all is acknowledged; how many are not after `timeout_s`."""
+        self._talking = False
+        give_up_at = self._clock.monotonic() + timeout_s
+        while self._in_flight and self._clock.monotonic() < give_up_at:
+            await self._clock.sleep(POLL_S)
+        return self._in_flight
+
+    async def watch(self) -> None:
+        """Count reconnections from now on."""
+        self._moved.clear()
+        self._last_connected_at = 0.0
+
+    async def standing(self) -> Standing:
+        """How the clients stand."""
+        return Standing(
+            clients=len(self._clients),
+            connected=sum(client.connected for client in self._clients.values()),
+            unacknowledged=self._in_flight,
+            failed=self._failed,
+            nodes=dict(
+                Counter(self._node_of[user] for user, client in self._clients.items() if client.connected)
+            ),
+            moved=dict(self._moved),
+            last_connected_at=self._last_connected_at,
+        )
+
+    async def pauses(self, since: float, until: float, scope: str = "") -> list[float]:
+        """Every client's longest time without a delivery; `scope`: only of conversations in that database."""
+        streams: dict[str, list[float]] = {}
+        for (user, where), times in self._deliveries.items():
+            if scope in ("", where):
+                streams[user] = sorted(streams.get(user, []) + times) if user in streams else times
+        return [pause_s(times, since, until) for times in streams.values()]
+
+    async def seconds(self) -> dict[int, Second]:
+        """What happened in each second of the monotonic clock."""
+        for second, latencies in self._latencies.items():
+            self._at(second).latency_us = dict(latencies.counts)
+        return self._seconds
+
+    async def judge(self, address: str, api_key: str) -> Verdict:
+        """The history checker's verdict on all conversations, as these clients have seen them."""
+        backend = Backend(address, api_key, self._runtime)
+        verdict = Verdict()
+        for conv, history in self._histories.items():
+            log = await backend.log(conv)
+            give_up_at = self._clock.monotonic() + STILL_S
+            while history.lagging(log) and self._clock.monotonic() < give_up_at:
+                await self._clock.sleep(POLL_S)
+            verdict = verdict.plus(history.check(log))
+        return verdict
+
+    # Inside
+
+    async def _enter(self, user: str, address: str, token: str, scopes: dict[str, str]) -> None:
+        client = self._clients[user] = Client(
+            address,
+            token=token,
+            device=DEVICE,
+            runtime=self._runtime,
+            outbox_messages_max=OUTBOX_MESSAGES_MAX,
+            catch_up="all",
+        )
+        client.on(EntryReceived)(self._taker(user, scopes))
+        client.on(Connected)(partial(self._connected, user))
+        client.on(SendFailed)(self._send_failed)
+        async with self._connecting:
+            await client.start()
+            await client.wait_connected(CONNECT_TIMEOUT_S)
+
+    def _taker(self, user: str, scopes: dict[str, str]) -> Any:
+        readers = {conv: self._histories[conv].reader(user, user).see for conv in self._convs[user]}
+        times = {conv: self._deliveries.setdefault((user, scopes[conv]), []) for conv in self._convs[user]}
+
+        def take(event: EntryReceived) -> None:
+            entry = event.entry
+            readers[entry.conv](entry)
+            if event.own or entry.kind != MESSAGE:
+                return
+            now = self._clock.monotonic()
+            times[entry.conv].append(now)
+            self._at(int(now)).delivered += 1
+            if entry.seq % SAMPLE == 0:
+                self._latencies.setdefault(int(now), Latencies()).add(now - stamp_of(entry.body))
+
+        return take
+
+    def _connected(self, user: str, event: Connected) -> None:
+        before = self._node_of.get(user)
+        self._node_of[user] = event.node
+        if before is not None:
+            self._moved[user] += 1
+        self._last_connected_at = self._clock.monotonic()
+
+    def _send_failed(self, _event: SendFailed) -> None:
+        self._failed += 1
+
+    async def _talk(self, per_s: float) -> None:
+        """In one conversation after the other, so that each has a steady beat; its members take turns."""
+        members: dict[str, list[str]] = {}
+        for user, convs in self._convs.items():
+            for conv in convs:
+                members.setdefault(conv, []).append(user)
+        turns = list(members.items())
+        due, number = self._clock.monotonic(), 0
+        while self._talking:
+            conv, users = turns[number % len(turns)]
+            self._post(users[number // len(turns) % len(users)], conv)
+            number += 1
+            due = max(due + 1 / per_s, self._clock.monotonic() - LATE_S_MAX)
+            await self._clock.sleep(due - self._clock.monotonic())
+
+    def _post(self, user: str, conv: str) -> None:
+        posted = self._clients[user].post(conv, stamped(self._clock.monotonic()))
+        self._histories[conv].sent((user, DEVICE), posted.client_id)
+        self._in_flight += 1
+        posted.acked.add_done_callback(partial(self._answered, user, posted))
+
+    def _answered(self, user: str, posted: Posted, answer: "asyncio.Future[Sent]") -> None:
+        self._in_flight -= 1
+        if answer.cancelled():
+            return
+        history = self._histories[posted.conv]
+        if answer.exception() is not None:
+            history.refused((user, DEVICE), posted.client_id)
+            return
+        history.acked((user, DEVICE), posted.client_id, answer.result().seq)
+        self._at(int(self._clock.monotonic())).acked += 1
+
+    async def _count_connected(self) -> None:
+        while True:
+            await self._clock.sleep(1.0)
+            second = self._at(int(self._clock.monotonic()))
+            statistics = [client.statistics() for client in self._clients.values()]
+            second.connected = sum(each.state == "live" for each in statistics)
+            retries = sum(each.retries for each in statistics)
+            second.refused, self._retries = retries - self._retries, retries
+
+    def _at(self, second: int) -> Second:
+        found = self._seconds.get(second)
+        if found is None:
+            found = self._seconds[second] = Second()
+        return found

@@ -1,0 +1,227 @@
+"""Where a chaos run takes place: a local cluster, the clients in worker processes, and what is done to it.
+
+Belongs to one event loop. Times are seconds on the machine's monotonic clock.
+"""
+
+import asyncio
+import random
+from contextlib import AsyncExitStack
+from typing import Any, NamedTuple, Self
+
+import msgspec
+
+from posthouse.app.config.values import Config
+from posthouse.app.secrets import DEFAULT_APP
+from posthouse.client import Runtime
+from posthouse.cluster.shard_map import dealt
+from posthouse.load.backend import Backend
+from posthouse.load.bench.population import groups
+from posthouse.load.bench.worker import Worker, call_all
+from posthouse.load.chaos import crew
+from posthouse.load.chaos.crew import Second, Standing
+from posthouse.load.chaos.recording import Mark
+from posthouse.storage.append import SHARDS
+from posthouse.testing.history import Verdict
+from posthouse.testing.playground.cluster import Cluster
+from posthouse.testing.playground.part import State
+from posthouse.testing.playground.plan import ClusterStatus, Refused
+
+WORKERS = 2
+GROUP_SIZE = 15
+GROUPS_PER_DATABASE = 2
+"""Of each client, so that every client has steady traffic in every database."""
+CLIENTS_STEP = WORKERS * GROUP_SIZE
+WARM_UP_S = 8.0
+HEALTHY_TIMEOUT_S = 150.0
+SETTLE_TIMEOUT_S = 60.0
+POLL_S = 0.25
+
+
+class Load(NamedTuple):
+    """What the clients do: `clients` of them, posting `rate` messages a second together."""
+
+    rate: float = 500.0
+    clients: int = 300
+
+
+class NotHealthy(RuntimeError):
+    """The cluster did not become whole again; the message says what is missing."""
+
+
+class Site:
+    """One run: from the clients' entering to the judgement on what they saw."""
+
+    def __init__(self, cluster: Cluster, load: Load, run: str) -> None:
+        self.cluster = cluster
+        self.load = load
+        self.run = run
+        self.marks: list[tuple[float, Mark]] = []
+        self.breaches: list[str] = []
+        self._stack = AsyncExitStack()
+        self._workers: list[Worker] = []
+        self._runtime = Runtime()
+        self._clock = self._runtime.clock
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self._runtime)
+        for _ in range(WORKERS):
+            worker = Worker(f"{crew.__name__}:Crew")
+            self._workers.append(await self._stack.enter_async_context(worker))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    def now(self) -> float:
+        """Seconds on the machine's monotonic clock."""
+        return self._clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        await self._clock.sleep(seconds)
+
+    # The clients
+
+    async def enter(self) -> None:
+        """Make the groups, and let everybody in."""
+        status = await self.status()
+        databases = databases_of(status)
+        users = [f"{self.run}-{number}" for number in range(self.load.clients)]
+        backend = Backend(status.address, self.cluster.secrets.api_key, self._runtime)
+        parts = [users[at :: len(self._workers)] for at in range(len(self._workers))]
+        formed = [self._formed(part, number, databases) for number, part in enumerate(parts)]
+        creating = (backend.create_group(conv, members) for own, _ in formed for conv, members in own.items())
+        await asyncio.gather(*creating)
+        entering = (
+            worker.call(
+                "enter",
+                address=status.address,
+                folder=str(self.cluster.folder),
+                convs=_by_user(part, own),
+                scopes=scopes,
+            )
+            for worker, part, (own, scopes) in zip(self._workers, parts, formed, strict=True)
+        )
+        await asyncio.gather(*entering)
+
+    async def talk(self) -> None:
+        """Let them talk, until it runs evenly."""
+        await call_all(self._workers, "talk", per_s=self.load.rate / len(self._workers))
+        await self.sleep(WARM_UP_S)
+        await call_all(self._workers, "watch")
+
+    async def hush(self) -> None:
+        """Let them end; what is not acknowledged after a while breaks a promise."""
+        left = sum(await call_all(self._workers, "hush", timeout_s=SETTLE_TIMEOUT_S))
+        if left:
+            self.breaches.append(
+                f"{left} sends were not answered {SETTLE_TIMEOUT_S:g} s after the last of them."
+            )
+
+    async def judge(self) -> Verdict:
+        """What the history checker says of everything that was sent and seen."""
+        told = {"address": (await self.status()).address, "api_key": self.cluster.secrets.api_key}
+        verdict = Verdict()
+        for each in await call_all(self._workers, "judge", **told):
+            verdict = verdict.plus(msgspec.convert(each, Verdict))
+        return verdict
+
+    async def standings(self) -> Standing:
+        """How all clients stand."""
+        found = [msgspec.convert(each, Standing) for each in await call_all(self._workers, "standing")]
+        nodes: dict[str, int] = {}
+        for each in found:
+            for node, sessions in each.nodes.items():
+                nodes[node] = nodes.get(node, 0) + sessions
+        return Standing(
+            clients=sum(each.clients for each in found),
+            connected=sum(each.connected for each in found),
+            unacknowledged=sum(each.unacknowledged for each in found),
+            failed=sum(each.failed for each in found),
+            nodes=nodes,
+            moved={user: times for each in found for user, times in each.moved.items()},
+            last_connected_at=max(each.last_connected_at for each in found),
+        )
+
+    async def pauses(self, since: float, until: float, scope: str = "") -> list[float]:
+        """Every client's longest time without a delivery."""
+        answers = await call_all(self._workers, "pauses", since=since, until=until, scope=scope)
+        return [pause for each in answers for pause in each]
+
+    async def seconds(self) -> list[dict[int, Second]]:
+        """What each worker saw in each second."""
+        answers = await call_all(self._workers, "seconds")
+        return [msgspec.convert(each, dict[int, Second], strict=False) for each in answers]
+
+    # The cluster
+
+    async def status(self) -> ClusterStatus:
+        """How the cluster is."""
+        return await asyncio.to_thread(self.cluster.status)
+
+    async def do(self, verb: str, what: str, kind: str = "fault", **how: Any) -> str:
+        """Do something to the cluster, noting when it was begun; the names it was done to."""
+        begun = self.now()
+        names = ", ".join(await asyncio.to_thread(lambda: self.cluster.act(verb, what, **how)))
+        done = f"{_PAST.get(verb, verb)}: {names or what}"
+        self.marks.append((begun, msgspec.convert({"at_s": 0, "what": done, "kind": kind}, Mark)))
+        return names
+
+    async def repair(self, verb: str, what: str) -> None:
+        """As `do`, for what mends; where nothing is to be mended, nothing is done."""
+        try:
+            await self.do(verb, what, "repair")
+        except Refused:
+            return
+
+    async def healthy(self) -> None:
+        """Until every server is well. Raises `NotHealthy`."""
+        give_up_at = self.now() + HEALTHY_TIMEOUT_S
+        while True:
+            status = await self.status()
+            unwell = [part for part in status.parts if not part.healthy or part.state is not State.RUNNING]
+            if not unwell:
+                return
+            if self.now() > give_up_at:
+                found = ", ".join(f"{part.name} ({part.state} {part.detail})" for part in unwell)
+                raise NotHealthy(f"not whole after {HEALTHY_TIMEOUT_S:g} s: {found}")
+            await self.sleep(POLL_S)
+
+    # Inside
+
+    def _formed(
+        self, users: list[str], number: int, databases: list[str]
+    ) -> tuple[dict[str, list[str]], dict[str, str]]:
+        """Groups by id with their members, so many in each database; and each group's database."""
+        shards = dealt(databases, SHARDS)
+        formed: dict[str, list[str]] = {}
+        scopes: dict[str, str] = {}
+        for at, database in enumerate(databases):
+            chance = random.Random(at)
+            for n, members in enumerate(groups(users, GROUP_SIZE, GROUPS_PER_DATABASE, chance)):
+                names = (f"{self.run}-{number}-{database}-{n}-{salt}" for salt in range(10_000))
+                conv = next(name for name in names if shards.owner(DEFAULT_APP, name) == database)
+                formed[conv], scopes[conv] = members, database
+        return formed, scopes
+
+
+_PAST = {
+    "kill": "killed", "start": "started", "stop": "stopped", "pause": "frozen", "resume": "thawed", "cut": "cut off",
+    "heal": "healed",
+}  # fmt: skip
+
+
+def databases_of(status: ClusterStatus) -> list[str]:
+    """The databases as the nodes know them: one, while nodes of this version can have only one."""
+    names = sorted(
+        {part.group.removeprefix("database-") for part in status.parts if part.group.startswith("database")}
+    )
+    return names if "databases" in Config.__struct_fields__ else names[:1]
+
+
+def _by_user(users: list[str], formed: dict[str, list[str]]) -> dict[str, list[str]]:
+    convs: dict[str, list[str]] = {user: [] for user in users}
+    for conv, members in formed.items():
+        for user in members:
+            convs[user].append(conv)
+    return convs
