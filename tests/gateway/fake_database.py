@@ -156,7 +156,7 @@ class FakeDatabase:
         return await self._answer("conversation", None)
 
     async def blocked(self, app: str) -> list[str]:
-        return self.blocked_users
+        return await self._answer("blocked", list(self.blocked_users))
 
     async def _answer(self, question: str, answer: T) -> T:
         self.asked[question] += 1

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -12,6 +12,7 @@ from posthouse.auth.keys import Algorithm, AppKeys, SigningKey
 from posthouse.auth.resume import ResumeTokens, Resumption
 from posthouse.auth.tokens import TokenIssuer, TokenVerifier
 from posthouse.bus.engines.memory import MemoryBus
+from posthouse.cache.base import CacheUnavailable, LogKey
 from posthouse.cache.engines.memory import MemoryRoutes
 from posthouse.gateway.admission import Admission, Rates
 from posthouse.gateway.gateway import Gateway
@@ -108,6 +109,22 @@ class Guest:
         self.session.closed(self.socket.close_code)
 
 
+class FlakyRoutes(MemoryRoutes):
+    """Routes that fall silent when told to. `lost` is what the next `keep` has put back."""
+
+    silent = False
+    lost: Sequence[LogKey] = ()
+
+    async def register(self, gateway: str, keys: Sequence[LogKey]) -> None:
+        if self.silent:
+            raise CacheUnavailable("silent")
+        await super().register(gateway, keys)
+
+    async def keep(self, gateway: str) -> Sequence[LogKey]:
+        lost, self.lost = self.lost, ()
+        return lost
+
+
 class Hall:
     """The gateway `n` with everything that it stands on."""
 
@@ -120,7 +137,7 @@ class Hall:
         self.clock = ManualClock()
         self.database = FakeDatabase()
         self.bus = MemoryBus()
-        self.routes = MemoryRoutes()
+        self.routes = FlakyRoutes()
         self.tasks = Tasks(self.clock)
         publisher = Publisher(self.bus, self.routes)
         log = cast("Log", self.database)

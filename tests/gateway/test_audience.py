@@ -55,6 +55,50 @@ async def test_a_lost_hint_is_made_up_for_by_the_repair_reader() -> None:
         assert ann.entries() == [("c", 2)]
 
 
+async def test_hints_that_were_lost_during_an_outage_are_made_up_for_by_looking_again() -> None:
+    async with hall() as it:
+        it.database.found("c", "ann")
+        ann = await it.enter("ann")
+        it.database.message("c")
+        it.database.message("c")
+        await it.gateway.audience.recheck()
+        await settled()
+        assert ann.entries() == [("c", 2), ("c", 3)]
+
+
+async def test_looking_again_concerns_only_the_logs_asked_for() -> None:
+    async with hall() as it:
+        it.database.found("c", "ann")
+        it.database.found("d", "ann")
+        ann = await it.enter("ann")
+        it.database.message("c")
+        it.database.message("d")
+        await it.gateway.audience.recheck(lambda key: key[1] == "d")
+        await settled()
+        assert ann.entries() == [("d", 2)]
+
+
+async def test_logs_whose_routes_had_been_lost_look_again() -> None:
+    """Until the route stood again, nobody sent hints here."""
+    async with hall() as it:
+        it.database.found("c", "ann")
+        ann = await it.enter("ann")
+        it.database.message("c")
+        it.routes.lost = [(APP, "c")]
+        await it.gateway.audience.keep_once()
+        await settled()
+        assert ann.entries() == [("c", 2)]
+
+
+async def test_a_silent_cache_keeps_nobody_out_and_the_hints_are_doubted() -> None:
+    async with hall() as it:
+        it.gateway.hearing.trust("routes")
+        it.database.found("c", "ann")
+        it.routes.silent = True
+        await it.enter("ann")
+        assert it.gateway.hearing.why == "routes: silent"
+
+
 async def test_what_arrives_while_the_log_is_read_is_delivered_after_it_and_once() -> None:
     async with hall() as it:
         it.database.found("c", "ann")
@@ -400,6 +444,7 @@ async def test_a_note_for_logs_that_nobody_here_follows_is_passed_over() -> None
     async with hall() as it:
         it.tell(it.database.message("c"), HeadsNote(APP, {"c": 5}), HeadsNote("other", {"c": 5}))
         await settled()
+        del it.database.asked["blocked"]
         assert it.database.asked.total() == 0
 
 

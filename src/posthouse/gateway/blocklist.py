@@ -6,9 +6,13 @@ Notes make it fast; the database is read again now and then, so that a node that
 from collections.abc import Callable, Sequence
 
 from posthouse.gateway.session import Session
+from posthouse.kit.clock import Clock
+from posthouse.kit.log import logger
 from posthouse.messaging.notes import BlockNote, Handlers, UnblockNote
 from posthouse.protocol.codes import Code
-from posthouse.storage.base import Directory
+from posthouse.storage.base import Directory, StorageError
+
+_log = logger(__name__)
 
 REFRESH_INTERVAL_S = 10.0
 
@@ -42,6 +46,15 @@ class Blocklist:
                 for user in sorted(stored - self._blocked.get(app, set())):
                     self.block(app, user)
                 self._blocked[app] = stored
+
+    async def refresh(self, apps: Sequence[str], clock: Clock) -> None:
+        """Read it again now and then, for ever. A database that is away is asked the next time."""
+        while True:
+            await clock.sleep(REFRESH_INTERVAL_S)
+            try:
+                await self.load(apps)
+            except StorageError as error:
+                _log.warning("who is blocked could not be read; the list stays as it was", reason=str(error))
 
     def block(self, app: str, user: str) -> None:
         """The application blocked a user: their sessions here end."""

@@ -12,7 +12,7 @@ from posthouse.auth.tokens import TokenVerifier
 from posthouse.cache.base import Routes
 from posthouse.gateway.admission import Admission
 from posthouse.gateway.audience import Audience
-from posthouse.gateway.blocklist import REFRESH_INTERVAL_S, Blocklist
+from posthouse.gateway.blocklist import Blocklist
 from posthouse.gateway.devices import Devices
 from posthouse.gateway.entrance import Entrance
 from posthouse.gateway.limits import GatewayLimits
@@ -158,9 +158,7 @@ class Gateway:
 
     async def refresh_blocked(self) -> None:
         """Read now and then who is blocked: a note may have been missed."""
-        while True:
-            await self.clock.sleep(REFRESH_INTERVAL_S)
-            await self.blocklist.load(self._apps)
+        await self.blocklist.refresh(self._apps, self.clock)
 
     def _watch_epoch(self) -> None:
         """A log that was restored or moved back begins again below what the rooms have delivered: all start afresh."""
