@@ -1,0 +1,115 @@
+"""A release beside the one before it on one database: that is what a rolling upgrade is made of.
+
+The release before is taken from the history: the oldest whose code the newest migration says still works.
+"""
+
+import asyncio
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from posthouse.storage.engines.postgres import schema
+from posthouse.testing.postgres import LocalPostgres, fresh_database
+from posthouse.testing.servers import LocalServer
+from tests.service.site import Line, Site, site_of
+
+REPOSITORY = Path(__file__).parents[2]
+MIGRATIONS = Path("src/posthouse/storage/engines/postgres/migrations")
+SETTINGS = {"log.level": "warning"}
+
+
+def git(*arguments: str) -> bytes:
+    """What git says; the test is skipped where there is no history to ask."""
+    try:
+        done = subprocess.run(("git", *arguments), cwd=REPOSITORY, capture_output=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("git is not installed, so the release before cannot be had")
+    if done.returncode or not done.stdout:
+        pytest.skip(f"this copy has no history that holds the release before: {done.stderr.decode().strip()}")
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source of the release before, to be put on Python's path."""
+    works_with = schema.works_with(schema.migrations()[-1])
+    following = sorted(path.name for path in (REPOSITORY / MIGRATIONS).iterdir())[works_with]
+    added = (
+        git("log", "--diff-filter=A", "--format=%H", "--", str(MIGRATIONS / following)).split()[-1].decode()
+    )
+    folder = tmp_path_factory.mktemp("before")
+    with tarfile.open(fileobj=BytesIO(git("archive", f"{added}^", "src"))) as archive:
+        archive.extractall(folder, filter="data")
+    assert not (folder / MIGRATIONS / following).exists()
+    return folder / "src"
+
+
+class OlderServer(LocalServer):
+    """A server that runs other source than this one."""
+
+    source: Path
+
+    def _environment(self) -> dict[str, str]:
+        return super()._environment() | {"PYTHONPATH": str(self.source)}
+
+
+@pytest.fixture
+def nodes(before: Path, tmp_path: Path) -> Iterator[tuple[OlderServer, LocalServer]]:
+    """A node of the release before, which has set the database up, and one of this release, which has migrated it."""
+    with LocalPostgres(settings={"fsync": False}) as postgres, fresh_database(postgres) as dsn:
+        older = OlderServer(tmp_path / "older", database=dsn, settings=SETTINGS)
+        older.source = before
+        newer = LocalServer(tmp_path / "newer", database=dsn, settings=SETTINGS)
+        with older:
+            newer.data.mkdir(parents=True)
+            shutil.copy(older.data / "secrets.json", newer.data)
+            with newer:
+                yield older, newer
+
+
+async def talk(first: Line, second: Line, conv: str, text: str) -> None:
+    """Each says something that the other hears, on whichever node it is."""
+    for speaker, listener in ((first, second), (second, first)):
+        ack = await speaker.send(conv, f"{text} {id(speaker)}")
+        assert ack["t"] == "ack", ack
+        await listener.until(lambda ack=ack, listener=listener: ack["seq"] in listener.seqs(conv))  # type: ignore[misc]
+
+
+async def whole_log(site: Site, conv: str) -> list[int]:
+    return [
+        entry["seq"]
+        for entry in (await (await site.enter("cyd")).ask(t="fetch", conv=conv, after=0))["entries"]
+    ]
+
+
+@pytest.mark.timeout(120)  # four starts of servers, and clients of two nodes hear of each other by the feed
+async def test_nodes_are_upgraded_one_by_one_while_people_chat(
+    nodes: tuple[OlderServer, LocalServer],
+) -> None:
+    """The older node works on beside the newer, starts again on the migrated database, and is then replaced."""
+    older, newer = nodes
+    async with site_of(older) as old, site_of(newer) as new:
+        conv = await old.group("ann", "ben", "cyd")
+        ann, ben = await old.enter("ann"), await new.enter("ben")
+        await talk(ann, ben, conv, "side by side")
+        await asyncio.to_thread(older.stop)
+        await asyncio.to_thread(older.start)
+        ann = await old.back(ann, "ann", {"~ann": 1, conv: max(ann.seqs(conv))})
+        assert ann.welcome["resumed"]
+        other = await new.group("ann", "ben", "cyd")
+        await talk(ann, ben, conv, "started again")
+        await talk(ann, ben, other, "made by the newer")
+        await asyncio.to_thread(older.stop)
+        assert "Traceback" not in older.log_tail(200)
+        upgraded = LocalServer(older.folder, database=older.database, settings=SETTINGS)
+        upgraded.port = older.port
+        with upgraded:
+            ann = await old.back(ann, "ann", {"~ann": 2, conv: 5, other: 3})
+            assert ann.welcome["resumed"]
+            await talk(ann, ben, conv, "upgraded")
+            assert await whole_log(new, conv) == await whole_log(old, conv) == list(range(1, 8))
