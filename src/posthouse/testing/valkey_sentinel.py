@@ -37,7 +37,7 @@ class _Sentinel(LocalProcess):
             f"sentinel monitor {name} 127.0.0.1 {primary.port} {len(sentinels) // 2 + 1}",
             f"sentinel down-after-milliseconds {name} {down_after_ms}",
             f"sentinel failover-timeout {name} {max(2_000, 4 * down_after_ms)}",
-            *([f"sentinel auth-pass {name} {primary.password}"] if primary.password else []),
+            *([f'sentinel auth-pass {name} "{primary.password}"'] if primary.password else []),
             *(f"sentinel known-replica {name} 127.0.0.1 {replica.port}" for replica in replicas),
             *(
                 f"sentinel known-sentinel {name} 127.0.0.1 {s.port} {s._id}"

@@ -79,7 +79,10 @@ def parse(url: str) -> Address:
     if known is None or not rest:
         raise InvalidAddress("an address begins with redis://, redis+sentinel:// or redis+cluster://")
     # urlsplit knows one host only, and is right about all else.
-    split = urlsplit("//" + rest)
+    try:
+        split = urlsplit("//" + rest)
+    except ValueError:
+        raise InvalidAddress("each server is written host:port, several with commas between") from None
     secret, _, hosts = split.netloc.rpartition("@")
     user, _, password = secret.partition(":")
     options = _options(split.query)
