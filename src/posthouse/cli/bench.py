@@ -44,7 +44,7 @@ Bench = Callable[..., Coroutine[Any, Any, Mapping[str, object]]]
 @click.option(
     "--cluster",
     is_flag=True,
-    help="Measure a cluster instead; of send: a PostgreSQL primary with a synchronous replica.",
+    help="Measure a cluster instead: a PostgreSQL with a synchronous replica (send), three nodes (fanout).",
 )
 @click.option(
     "--set", "sizes", multiple=True, metavar="SIZE=N", help="Change a size, such as members=200; repeatable."

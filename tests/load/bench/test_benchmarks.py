@@ -45,6 +45,12 @@ async def test_fanout() -> None:
     assert result.items() >= WHOLE.items()
 
 
+async def test_fanout_over_three_nodes() -> None:
+    result = await fanout(cluster=True, members=20, seconds=0.5, runs=1)
+    check("fanout", result)
+    assert result.items() >= WHOLE.items()
+
+
 async def test_send() -> None:
     result = await send(senders=10, conversations=20, seconds=1.0, window=2, runs=1)
     check("send", result)

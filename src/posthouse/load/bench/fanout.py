@@ -5,97 +5,30 @@ The bare loop has the same clients and writes frames of the same size at the sam
 
 import asyncio
 from contextlib import AsyncExitStack
-from functools import partial, reduce
+from functools import reduce
 from statistics import median
 from typing import Final, NamedTuple
 
 import msgspec
 
-from posthouse.client import Client, EntryReceived, Runtime
-from posthouse.kit.clock import Clock
 from posthouse.load.backend import Backend
 from posthouse.load.bench import bare_fanout
 from posthouse.load.bench.crowd import Crowd
+from posthouse.load.bench.fanout_cluster import fanout_cluster
 from posthouse.load.bench.latencies import Latencies, sum_of
+from posthouse.load.bench.listeners import CONV, Listeners
 from posthouse.load.bench.measuring import cpu_s
-from posthouse.load.bench.stamp import stamp_of, stamped
+from posthouse.load.bench.stamp import stamped
 from posthouse.load.bench.venue import SQLITE, venue
 from posthouse.load.bench.worker import Worker, call_all
-from posthouse.model.entry import MESSAGE, Entry
-from posthouse.testing.history import History, Reader, Verdict
+from posthouse.testing.history import Verdict
 from posthouse.testing.servers import LocalServer
 
-CONV: Final = "fanout"
 SENDER: Final = "sender"
 HALLS: Final = ("real", "bare")
 WORKERS: Final = 2
 STILL_S: Final = 10.0
 POLL_S: Final = 0.1
-
-
-class Hall:
-    """One worker's listeners to one server."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.crowd = Crowd()
-        self.history = History(CONV)
-        self.deliveries = 0
-        self.latencies = Latencies()
-        self._clock = clock
-        self._sent_at: dict[int, float] = {}
-
-    def seat(self, user: str, client: Client) -> None:
-        """Listen to a client."""
-        reader = self.history.reader(user, user)
-        client.on(EntryReceived)(partial(self._take, reader))
-
-    def _take(self, reader: Reader, event: EntryReceived) -> None:
-        now, entry = self._clock.monotonic(), event.entry
-        reader.see(entry)
-        if entry.kind == MESSAGE:
-            self.deliveries += 1
-            self.latencies.add(now - self._time_of(entry))
-
-    def _time_of(self, entry: Entry) -> float:
-        """Read once for all listeners."""
-        at = self._sent_at.get(entry.seq)
-        if at is None:
-            at = self._sent_at[entry.seq] = stamp_of(entry.body)
-        return at
-
-
-class Listeners:
-    """A worker's subject: listeners to the server and to the bare loop."""
-
-    def __init__(self) -> None:
-        self._runtime = Runtime()
-        self._halls: dict[str, Hall] = {}
-
-    async def close(self) -> None:
-        """End all clients."""
-        for hall in self._halls.values():
-            await hall.crowd.close()
-        await self._runtime.close()
-
-    async def enter(self, hall: str, address: str, folder: str, users: list[str]) -> None:
-        """Connect listeners, all of them members of the group."""
-        opened = self._halls[hall] = Hall(self._runtime.clock)
-        await opened.crowd.connect(address, folder, users, prepare=opened.seat, from_joining=True)
-
-    async def deliveries(self, hall: str) -> int:
-        """Messages received by all listeners so far."""
-        return self._halls[hall].deliveries
-
-    async def latencies(self, hall: str) -> dict[int, int]:
-        """Latencies counted since the last call, as `Latencies.counts`."""
-        opened = self._halls[hall]
-        counted, opened.latencies = opened.latencies, Latencies()
-        return counted.counts
-
-    async def judge(self, hall: str, address: str, api_key: str) -> Verdict:
-        """The checker's verdict on all listeners of this worker."""
-        log = await Backend(address, api_key, self._runtime).log(CONV)
-        return self._halls[hall].history.check(log)
 
 
 class Turn(NamedTuple):
@@ -188,14 +121,25 @@ class Fanout:
 
 
 async def fanout(
-    database: str = SQLITE, *, members: int = 2_000, per_s: float = 25.0, seconds: float = 10.0, runs: int = 3
+    database: str = SQLITE,
+    *,
+    cluster: bool = False,
+    members: int = 2_000,
+    per_s: float = 25.0,
+    seconds: float = 10.0,
+    runs: int = 3,
 ) -> dict[str, object]:
-    """Run the benchmark; see docs/benchmarks.md for what the keys mean."""
+    """Run the benchmark; see docs/benchmarks.md for what the keys mean. `cluster`: three nodes beside one."""
+    if cluster:
+        return await fanout_cluster(members, per_s, seconds, runs)
     messages = round(per_s * seconds)
     async with AsyncExitStack() as stack:
         server = stack.enter_context(venue(database))
         bare = await stack.enter_async_context(Worker(f"{bare_fanout.__name__}:BareFanout"))
-        workers = [await stack.enter_async_context(Worker(f"{__name__}:Listeners")) for _ in range(WORKERS)]
+        workers = [
+            await stack.enter_async_context(Worker(f"{Listeners.__module__}:Listeners"))
+            for _ in range(WORKERS)
+        ]
         bench = Fanout(server, bare, workers, members)
         stack.push_async_callback(bench.close)
         await bench.open()
