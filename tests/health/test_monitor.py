@@ -51,7 +51,7 @@ async def test_a_loop_that_is_held_up_is_seen_to_lag(monitor: Monitor) -> None:
         pass
     await until_sampled(monitor)
     assert monitor.vitals.loop_lag_max_ms > 200
-    assert monitor.vitals.cpu > 0.3
+    assert monitor.vitals.cpu > 0.02
     assert monitor.vitals.loop_lag_ms <= monitor.vitals.loop_lag_max_ms
 
 

@@ -66,10 +66,10 @@ class Balancing:
         self._seen: ClusterSnapshot = NOBODY
         self._director = Director(policy(config.balance.policy, config.balance.by), guards(config))
         self._tasks = Tasks(clock)
-        self.drain = Drain(lambda: gateway.connections, self.elsewhere, clock, rng)
+        self.drain = Drain(lambda: gateway.clients, self.elsewhere, clock, rng)
         self.rebalancer = Rebalancer(
             self.node,
-            lambda: gateway.connections,
+            lambda: gateway.clients,
             self._picture_now,
             self._hand,
             self.rule,
@@ -135,6 +135,10 @@ class Balancing:
         self._events.record("drain", self.node, why)
         await self.drain.run(within_s, self._config.drain.gather_s, why)
 
+    def begin_drain(self, within_s: float, why: str) -> None:
+        """The same in the background."""
+        self._tasks.spawn("drain", self.drain_within(within_s, why))
+
     async def drain_before_stop(self) -> None:
         """What stopping begins with, where there is anybody else to take the clients."""
         window_s = self._config.drain.window_s
@@ -185,7 +189,7 @@ class Balancing:
         if note.undo:
             self.undo_drain(note.why)
         else:
-            self._tasks.spawn("drain", self.drain_within(note.within_s, note.why))
+            self.begin_drain(note.within_s, note.why)
 
     # Rebalancing ----------------------------------------------------------------------------------------------------
 
@@ -196,7 +200,7 @@ class Balancing:
     def _picture_now(self) -> Snapshot:
         """With this node's own sessions as they are now: its last report is up to a second old."""
         picture = self._look().snapshot
-        own = len(self._gateway.connections)
+        own = self._gateway.clients_count
         targets = (
             replace(each, load=replace(each.load, connections=own)) if each.id == self.node else each
             for each in picture.targets

@@ -14,14 +14,16 @@ class FolderInUse(Exception):
 class FolderLock:
     """Held from `acquire` until `release` or the end of the process."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, file: str = FILE) -> None:
+        """Workers of one supervisor share the folder: each has a `file` of its own, the supervisor the usual one."""
         self._folder = folder
+        self._file = file
         self._handle = -1
 
     def acquire(self) -> None:
         """Take the lock. Raises `FolderInUse`, and `OSError` when the folder cannot be written."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(self._folder / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(self._folder / self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,6 +1,6 @@
 """The node's counters as Prometheus metrics. Rooms count in plain integers; they are read when somebody asks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -10,14 +10,25 @@ from prometheus_client.registry import Collector
 from posthouse.app.parts import Parts
 from posthouse.cluster.snapshot import Presence
 from posthouse.gateway.listener import Listener
+from posthouse.health.canary import Canaries
+from posthouse.health.vitals import Vitals
 from posthouse.protocol.codes import Code
 
 
 class NodeMetrics(Collector):
     """Reads the counters of one node's parts."""
 
-    def __init__(self, parts: Parts, listener: Listener, answers: Mapping[tuple[str, int], int]) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        listener: Listener,
+        answers: Mapping[tuple[str, int], int],
+        vitals: Callable[[], Vitals],
+        canaries: Canaries,
+    ) -> None:
         self._parts = parts
+        self._vitals = vitals
+        self._canaries = canaries
         self._gateway = parts.gateway
         self._listener = listener
         self._answers = answers
@@ -49,12 +60,22 @@ class NodeMetrics(Collector):
         for (route, status), count in self._answers.items():
             answers.add_metric([route, str(status)], count)
         yield answers
+        yield self._verdicts()
+
+    def _verdicts(self) -> Metric:
+        found = GaugeMetricFamily(
+            "posthouse_verdict", "1 for what this node thinks of what it probes", labels=["subject", "state"]
+        )
+        for subject, verdict in self._parts.probes.verdicts().items():
+            found.add_metric([subject, verdict.state], 1)
+        return found
 
     def _gauges(self) -> Iterator[tuple[str, str, float]]:
         parts, readers = self._parts, self._parts.readers.values()
         yield "ready", "1 when this node should get traffic", parts.probes.readiness().ready
-        yield "connections", "Open WebSocket connections", len(self._gateway.connections)
-        yield "sessions", "Live sessions", len(self._gateway.sessions)
+        birds = self._canaries.sessions
+        yield "connections", "Open WebSocket connections of clients", len(self._gateway.connections) - birds
+        yield "sessions", "Live sessions of clients", len(self._gateway.sessions) - birds
         yield "rooms", "Logs that somebody here follows", len(self._gateway.audience.rooms)
         yield (
             "sends_waiting",
@@ -73,11 +94,45 @@ class NodeMetrics(Collector):
         yield "nodes_live", "Nodes that announce themselves", live
         running = sum(each.repair_turn.running + each.roster_turn.running for each in readers)
         yield "singletons_running", "Loops that run on one node at a time, on this one", running
+        yield from self._health()
+
+    def _health(self) -> Iterator[tuple[str, str, float]]:
+        now, probes = self._vitals(), self._parts.probes
+        yield "degraded", "1 when the node is ready although something is wrong", probes.readiness().degraded
+        yield "distrust", "How much this node doubts its own verdicts on others", probes.detector.distrust
+        yield "cpu_share", "Of the processor time that the node may use, in the last second", now.cpu
+        yield "memory_share", "Of the memory that the node may use", now.memory
+        yield "network_share", "Of the network's bandwidth, where that is known", now.network
+        yield "descriptors_share", "Of the files that the process may open", now.descriptors_share
+        yield (
+            "throttled_share",
+            "Of the last second, in which the container's quota let nothing run",
+            now.throttled,
+        )
+        yield "loop_lag_p99_seconds", "How late the event loop was in the last second", now.loop_lag_ms / 1000
+        yield "loop_lag_max_seconds", "The worst of the last second", now.loop_lag_max_ms / 1000
+        yield (
+            "network_received_bytes_per_second",
+            "Of the whole machine or container",
+            now.received_bytes_per_s,
+        )
+        yield "network_sent_bytes_per_second", "Of the whole machine or container", now.sent_bytes_per_s
+        yield "tasks", "Background tasks", now.tasks
+        flown_ms = self._canaries.statistics()["delivered_ms"]
+        yield "canary_delivered_seconds", "What the last canary took from send to push", flown_ms / 1000
+        shedding = self._gateway.admission.shed_s > 0
+        yield "shedding", "1 while new sessions are refused because the node is overloaded", shedding
 
     def _counters(self) -> Iterator[tuple[str, str, float]]:
         yield from self._work()
         yield from self._clients()
         yield from self._cluster()
+        flights = self._canaries.statistics()
+        yield "canary_flights", "Messages sent along the real path by this node itself", flights["flights"]
+        yield "canary_failures", "Those of them that were not delivered", flights["failures"]
+        attendant = self._parts.tending.attendant
+        yield "remedies", "Remedies applied by this node to itself", attendant.applied
+        yield "remedies_withheld", "Seconds that a remedy waited for its turn", attendant.withheld
 
     def _work(self) -> Iterator[tuple[str, str, float]]:
         readers = self._parts.readers.values()

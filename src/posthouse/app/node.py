@@ -14,20 +14,23 @@ from posthouse.api.credentials import Credentials as ApiCredentials
 from posthouse.api.server import start as start_api
 from posthouse.api.web import build_api
 from posthouse.app.config.values import Config
-from posthouse.app.lock import FolderLock
+from posthouse.app.lock import FILE as LOCK, FolderLock
 from posthouse.app.operating import ClusterOperator
 from posthouse.app.parts import Parts
 from posthouse.app.ports import Ports, ports as choose_ports
 from posthouse.app.secrets import Credentials, credentials
 from posthouse.app.service import NodeService
 from posthouse.app.settings import api_settings, socket_limits
+from posthouse.app.tending import CanaryKeeper
 from posthouse.auth.keys import ApiKeys, api_key_hash
 from posthouse.auth.operators import OperatorKeys, operator_key
 from posthouse.auth.tokens import TokenIssuer
 from posthouse.gateway.agent import Agent
 from posthouse.gateway.gateway import Gateway
 from posthouse.gateway.listener import Listener
+from posthouse.health.canary import Canaries
 from posthouse.health.monitor import Monitor
+from posthouse.health.reach import HttpReach
 from posthouse.kit.clock import Clock, SystemClock
 from posthouse.kit.log import logger
 from posthouse.storage.base import Storage
@@ -41,8 +44,13 @@ _log = logger(__name__)
 class Node:
     """A server process: `start`, then clients are served on `port` until `stop`."""
 
-    def __init__(self, config: Config, clock: Clock | None = None, ports: Ports | None = None) -> None:
-        """Nothing is opened yet. Raises `SecretsError` and `InvalidKey` for keys that cannot be used."""
+    def __init__(
+        self, config: Config, clock: Clock | None = None, ports: Ports | None = None, *, worker: int = 0
+    ) -> None:
+        """Nothing is opened yet. Raises `SecretsError` and `InvalidKey` for keys that cannot be used.
+
+        `worker` is its number under a supervisor; 0: there is none, and nobody would start it again.
+        """
         self._config = config
         self._clock = clock = clock or SystemClock()
         keys = credentials(config)
@@ -51,10 +59,15 @@ class Node:
         self.parts = Parts(
             config, ports or choose_ports(config, clock), keys, clock, name, lambda: self._monitor.vitals
         )
+        self._monitor.tasks = lambda: self.parts.tasks.running + self.gateway.tasks.running
         self.answers: Counter[tuple[str, int]] = Counter()
         self._api = self._build_api(keys)
         self._agent = Agent(self.parts.balancing.agent_line)
-        self._lock = FolderLock(Path(config.data.folder))
+        self._lock = FolderLock(Path(config.data.folder), f"{LOCK}.{worker}" if worker else LOCK)
+        self._reach = HttpReach()
+        self.canaries = self._canaries(name)
+        self.parts.probes.reach = self._reach
+        self.parts.probes.more.append(self.canaries.parts)
         self._runner: web.AppRunner | None = None
         self._listener: Listener | None = None
         self._metrics: NodeMetrics | None = None
@@ -99,16 +112,22 @@ class Node:
             clock=self._clock,
             allowed_origins=config.listen.allowed_origins,
         )
-        await self._listener.start(config.listen.host, config.listen.port)
+        direct_port = config.listen.direct_port
+        await self._listener.start(config.listen.host, config.listen.port, direct_port=direct_port)
         if config.agent.port:
             await self._agent.start(config.agent.host or config.listen.host, config.agent.port)
-        parts.reporter.port, parts.reporter.agent_port = self.port, self._agent.port
+        parts.reporter.port, parts.reporter.agent_port = direct_port or self.port, self._agent.port
         parts.reporter.serving = True
+        if config.canary.interval_s > 0:
+            parts.tasks.supervise("canaries", self.canaries.run)
         _log.info("listening", host=config.listen.host, port=self.port, node=parts.gateway.node)
 
     async def stop(self) -> None:
         """Send clients away, let what is in flight commit, and let go of everything, each step in a bounded time."""
+        if self._listener is not None:
+            self._listener.leave_shared()
         await self.parts.stop(self._close_connections)
+        await self._reach.close()
         self._lock.release()
         _log.info("stopped", node=self.gateway.node)
 
@@ -120,6 +139,33 @@ class Node:
             *([self._runner.cleanup()] if self._runner is not None else []),
         ]
         await asyncio.gather(*closing)
+
+    def _canaries(self, name: str) -> Canaries:
+        """They fly through the node's own port, with keys that nobody else knows."""
+        parts, canary = self.parts, self._config.canary
+        keeper = CanaryKeeper(
+            name,
+            parts.ports,
+            parts.append,
+            self._clock,
+            address=self._own_address,
+            grounded=lambda: parts.probes.draining,
+            token_ttl_s=self._config.auth.token_ttl_s_max,
+        )
+        parts.verifier.admit(keeper.keys)
+        flights = f"{name}.{self._clock.now_ms():x}"
+        return Canaries(
+            keeper, self._clock, flights, interval_s=canary.interval_s, timeout_s=canary.timeout_s
+        )
+
+    def _own_address(self) -> str:
+        """Where this very process listens."""
+        assert self._listener is not None
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(  # noqa: S104 - compared, not bound
+            self._config.listen.host, self._config.listen.host
+        )
+        port = self._listener.direct_port or self._listener.port
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def _build_api(self, keys: Credentials) -> web.Application:
         parts = self.parts
@@ -155,5 +201,7 @@ class Node:
         if self._metrics is None:
             from posthouse.app.metrics import NodeMetrics  # not before somebody asks: start-up is counted
 
-            self._metrics = NodeMetrics(self.parts, self._listener, self.answers)
+            self._metrics = NodeMetrics(
+                self.parts, self._listener, self.answers, lambda: self._monitor.vitals, self.canaries
+            )
         return self._metrics.text()

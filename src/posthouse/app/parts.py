@@ -15,6 +15,7 @@ from posthouse.app.reaching import reach
 from posthouse.app.reporting import Reporter
 from posthouse.app.secrets import Credentials
 from posthouse.app.settings import commit_limits, gateway_limits, rates
+from posthouse.app.tending import Tending, replica_parts
 from posthouse.auth.resume import ResumeTokens
 from posthouse.auth.tokens import TokenVerifier
 from posthouse.cluster.events import Events
@@ -141,6 +142,19 @@ class Parts:
             clock,
             rng or system_random(),
         )
+        self.tending = Tending(
+            config,
+            self.gateway,
+            self.probes,
+            self.balancing,
+            self.events,
+            self.claim("remedies"),
+            lambda: self.membership.snapshot,
+            vitals,
+            clock,
+        )
+        self.probes.lag_ms = lambda: vitals().loop_lag_max_ms
+        self.probes.more.append(lambda: replica_parts(ports))
         self._connect()
 
     # Life -----------------------------------------------------------------------------------------------------------
@@ -188,6 +202,7 @@ class Parts:
             ("sweep", self.gateway.sweep),
             *([("shard map", self.ports.shards.run)] if self.ports.shards is not None else []),
             ("rebalance", self.balancing.rebalancer.run),
+            ("remedies", self.tending.attendant.run),
         ]
 
     # What parts ask of each other -----------------------------------------------------------------------------------
@@ -239,7 +254,7 @@ class Parts:
 
     def _count(self) -> None:
         counts, gateway = self.reporter.counts, self.gateway
-        counts.connections = lambda: len(gateway.connections)
+        counts.connections = lambda: gateway.clients_count
         counts.deliveries = lambda: gateway.audience.deliveries
         counts.errors = lambda: sum(gateway.codes[code] for code in FAULTS)
         counts.latency_ms = lambda: _median(gateway.latencies_ms)

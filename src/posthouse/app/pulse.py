@@ -8,6 +8,8 @@ import socket
 from collections.abc import Callable
 
 BEAT_INTERVAL_S = 1.0
+RESTART_STATUS = 75
+"""How a worker ends that wants to be started again (EX_TEMPFAIL)."""
 READY, BEAT = b"ready %d\n", b"beat\n"
 
 

@@ -4,13 +4,14 @@ import asyncio
 import gc
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import uvloop
 
 from posthouse.app.config.values import Config
 from posthouse.app.node import Node
-from posthouse.app.pulse import Pulse
+from posthouse.app.pulse import RESTART_STATUS, Pulse
 from posthouse.kit.log import configure
 
 COLLECT_THRESHOLDS = (50_000, 20, 100)
@@ -33,25 +34,37 @@ def run(
     Raises `FolderInUse`, `StorageUnavailable`, `SecretsError`, `InvalidKey` or `OSError` when the node cannot start.
     """
     configure(config.log.level, **({"worker": worker.number} if worker is not None else {}))
-    uvloop.run(_serve(config, on_ready, worker))
+    if uvloop.run(_serve(config, on_ready, worker)):
+        raise SystemExit(RESTART_STATUS)
 
 
-async def _serve(config: Config, on_ready: Callable[[Node], None], worker: Worker | None) -> None:
-    node = Node(config)
+async def _serve(config: Config, on_ready: Callable[[Node], None], worker: Worker | None) -> bool:
+    """True when the node wants to be started again."""
+    node = Node(config, worker=worker.number if worker is not None else 0)
     stop = asyncio.Event()
+    tired: list[str] = []
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop_or_force, stop, number)
     if worker is not None:
         worker.pulse.begin(stop.set)
+        node.parts.tending.restart = partial(_give_way, tired, stop)
     await node.start()
     gc.freeze()  # what is here now stays
     gc.set_threshold(*COLLECT_THRESHOLDS)
     on_ready(node)
     if worker is not None:
         worker.pulse.ready(node.port)
+        node.parts.events.record("worker", node.gateway.node, f"it was started: {worker.why}")
     await stop.wait()
     await node.stop()
+    return bool(tired)
+
+
+def _give_way(tired: list[str], stop: asyncio.Event, why: str) -> None:
+    """This process ends in order, and its supervisor starts another in its place."""
+    tired.append(why)
+    stop.set()
 
 
 def _stop_or_force(stop: asyncio.Event, number: signal.Signals) -> None:

@@ -21,8 +21,6 @@ from posthouse.kit.log import logger
 
 _log = logger(__name__)
 
-RESTART_STATUS = 75
-"""How a node ends that wants to be started again (EX_TEMPFAIL)."""
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 _SIGNALS = (*_STOPPING, signal.SIGHUP, signal.SIGCHLD)
 

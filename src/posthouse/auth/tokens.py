@@ -85,6 +85,10 @@ class TokenVerifier:
         self._keys = {(app, key.kid): _checked(app, key, public_jwk) for app, key in _all_keys(apps)}
         self._ttl_s_max = ttl_s_max
 
+    def admit(self, apps: Mapping[str, AppKeys]) -> None:
+        """Take tokens of more apps. Raises `InvalidKey` for a key that cannot be used."""
+        self._keys |= {(app, key.kid): _checked(app, key, public_jwk) for app, key in _all_keys(apps)}
+
     def verify(self, token: str, now_s: float) -> Identity:
         """The identity that `token` proves at `now_s` (seconds since 1970); raises `TokenInvalid`, `TokenExpired`."""
         if len(token) > TOKEN_BYTES_MAX:

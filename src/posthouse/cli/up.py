@@ -1,6 +1,5 @@
 """`posthouse up`: run a server until Ctrl-C, and say where it listens and how to go on."""
 
-import errno
 import os
 import shutil
 import sys
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from posthouse.cli.failure import Failure
+from posthouse.cli.listening import explained
 from posthouse.cli.output import Output, json_option, pass_output
 
 if TYPE_CHECKING:
@@ -161,25 +160,3 @@ def _reachable(host: str) -> str:
     """An address of this machine at which a server that listens on `host` can be reached."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104 - compared, not bound
     return f"[{host}]" if ":" in host else host
-
-
-def explained(error: OSError, config: "Config") -> Failure:
-    """What to say of an address that cannot be had."""
-    host, port, direct = config.listen.host, config.listen.port, config.listen.direct_port
-    if direct and f", {direct})" in str(error):
-        port = direct
-    match error.errno:
-        case errno.EADDRINUSE:
-            return Failure(f"Port {port} of {host} is taken.", f"Choose another, such as --port {port + 1}.")
-        case errno.EACCES if error.filename is None:
-            return Failure(
-                f"Port {port} of {host} is not allowed for you.", "Ports above 1023 are: --port 8080."
-            )
-        case errno.EADDRNOTAVAIL:
-            return Failure(
-                f"{host} is no address of this machine.", "Leave --host out, or give 0.0.0.0 for all."
-            )
-        case _:
-            from posthouse.cli.explain import failure_of
-
-            return failure_of(error) or Failure(f"{error}.")

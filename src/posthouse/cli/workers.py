@@ -26,7 +26,7 @@ def supervise(
     """Run the workers until they are told to stop. `on_ready` is given the port that all of them serve."""
     from posthouse.app.lock import FolderLock
     from posthouse.app.supervisor import GaveUp, Start, Supervisor, environment_of, hold_port
-    from posthouse.cli.up import explained
+    from posthouse.cli.listening import explained
     from posthouse.health.crew import CrewRule
     from posthouse.kit.log import configure
 

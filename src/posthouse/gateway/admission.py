@@ -33,8 +33,17 @@ class Admission:
         self._users: dict[tuple[str, str], TokenBucket] = {}
         self._apps: dict[str, TokenBucket] = {}
         self._logins = TokenBucket(rates.logins_per_s, rates.logins_burst, now)
+        self.shed_s = 0.0
+        """Above 0 the node is overloaded: whoever comes is sent away for about so long, resuming or not."""
         self.sends_refused = 0
         self.logins_refused = 0
+
+    def shed_wait_s(self) -> float:
+        """0.0, or the seconds after which to come back because the node is overloaded, spread over as many."""
+        if self.shed_s <= 0.0:
+            return 0.0
+        self.logins_refused += 1
+        return self.shed_s * (1 + self.logins_refused % 16 / 16)
 
     def login_wait_s(self, now: float) -> float:
         """0.0 and one login is taken, or the seconds after which to come back."""

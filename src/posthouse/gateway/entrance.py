@@ -13,6 +13,7 @@ from posthouse.gateway.admission import Admission
 from posthouse.gateway.audience import Audience
 from posthouse.gateway.limits import GatewayLimits
 from posthouse.gateway.session import Session
+from posthouse.health.report import CANARY_APP
 from posthouse.kit.clock import Clock
 from posthouse.kit.tasks import Tasks
 from posthouse.model.errors import ModelError
@@ -39,6 +40,10 @@ class Door(Protocol):
     def limits(self) -> GatewayLimits: ...
     @property
     def admission(self) -> Admission: ...
+
+    @property
+    def doorkeeper(self) -> Callable[[Session], bool]:
+        """True when it has sent a client away."""
 
     @property
     def elsewhere(self) -> Callable[[], str]:
@@ -85,6 +90,8 @@ class Entrance:
         session.device, session.expires_s = hello.device, identity.expires_s
         session.heartbeat_s = hello.heartbeat_s
         session.id = self._door.new_session_id()
+        if session.app != CANARY_APP and self._door.doorkeeper(session):
+            return
         reset = self._check_resume(session, hello.resume)
         if reset is None or not self._admit(session, hello.resume is not None and reset == 0):
             return
@@ -150,7 +157,10 @@ class Entrance:
         return 0 if current else Code.EPOCH_CHANGED
 
     def _admit(self, session: Session, resuming: bool) -> bool:
-        wait_s = 0.0 if resuming else self._door.admission.login_wait_s(session.last_seen)
+        admission = self._door.admission
+        wait_s = 0.0 if session.app == CANARY_APP else admission.shed_wait_s()
+        if wait_s == 0.0 and not resuming:
+            wait_s = admission.login_wait_s(session.last_seen)
         if self._entering >= self._door.limits.entering_max:
             wait_s = max(wait_s, 1.0)
         if wait_s > 0.0:

@@ -6,11 +6,10 @@ one canary for each database, in a conversation that lies there. Each is a task 
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
-from posthouse.client.transport import ConnectFailed, Transport, connect
 from posthouse.health.readiness import Part
 from posthouse.health.report import FAILED, OK, SLOW
 from posthouse.kit.clock import Clock
@@ -21,13 +20,16 @@ from posthouse.protocol.codes import Code
 from posthouse.protocol.frames import Ack, Error, Frame, Goaway, Hello, Ping, Push, Send, Welcome
 from posthouse.storage.base import StorageError
 
+if TYPE_CHECKING:
+    from posthouse.client.transport import Transport
+
 _log = logger(__name__)
 
 FAILURES_MAX = 2
 """So many flights in a row must fail before the node is said not to deliver; the second follows at once."""
 GRACE_S = 30.0
 """A new canary may take so long until its first message arrives: its membership must spread first."""
-RETRY_S = 1.0
+FIRST_AFTER_S, RETRY_S = 1.0, 1.0
 HEARTBEAT_S = 60
 TRIM_EVERY, ENTRIES_KEPT = 100, 100
 """So often the log of a canary is cut back, to so many entries."""
@@ -98,8 +100,13 @@ class _Session:
         return self._transport is not None and not self._transport.gone
 
     async def open(self, url: str, token: str, device: str) -> None:
-        """Connect and be welcomed. Raises `ConnectFailed`, `_Refused`, `_Ended`."""
-        self._transport = await connect(url, self, None)
+        """Connect and be welcomed. Raises `_Refused`, `_Ended`."""
+        from posthouse.client.transport import ConnectFailed, connect  # costs start-up time
+
+        try:
+            self._transport = await connect(url, self, None)
+        except ConnectFailed as error:
+            raise _Ended(str(error)) from None
         welcomed = self.expect("")
         self.say(Hello(token=token, device=device, heartbeat_s=HEARTBEAT_S, sdk="canary"))
         await welcomed
@@ -143,7 +150,7 @@ class _Session:
                 if frame.code in _NOT_THE_NODES_FAULT:
                     self._fail(_Refused(self._farewell))
 
-    def lost(self, transport: Transport, code: int, reason: str) -> None:
+    def lost(self, transport: "Transport", code: int, reason: str) -> None:
         self._fail(_Ended(self._farewell or f"the connection was lost ({code} {reason})".replace(" )", ")")))
 
     def _settle(self, client_id: str, seq: int) -> None:
@@ -239,7 +246,7 @@ class Canary:
                 delivered_ms = await self._deliver()
         except TimeoutError:
             return Flight(FAILED, f"{self._stage} within {self._timeout_s:g} s")
-        except (_Ended, ConnectFailed) as error:
+        except _Ended as error:
             return Flight(FAILED, f"{self._stage}: {error}")
         except (_Refused, StorageError) as error:
             return Flight(SLOW, f"the canary is refused: {error}")
@@ -301,6 +308,7 @@ class Canaries:
     async def run(self) -> None:
         """Keep one canary for each database."""
         tasks: dict[str, asyncio.Task[None]] = {}
+        await self._clock.sleep(min(FIRST_AFTER_S, self._interval_s))
         try:
             while True:
                 self._staff(self._keeper.nests(), tasks)

@@ -39,8 +39,8 @@ class Monitor:
     ) -> None:
         """`tasks` counts the background tasks. `network_bytes_per_s_max` 0: not known, so its share is 0."""
         self.vitals = Vitals()
+        self.tasks = tasks
         self._clock = clock
-        self._tasks = tasks
         self._network_bytes_per_s_max = network_bytes_per_s_max
         self._cgroup = cgroup or Cgroup.of_this_process()
         self._process = psutil.Process()
@@ -95,7 +95,7 @@ class Monitor:
             received_bytes=network.bytes_recv,
             sent_bytes=network.bytes_sent,
             descriptors=self._descriptors(),
-            tasks=self._tasks(),
+            tasks=self.tasks(),
         )
 
     def _descriptors(self) -> int:

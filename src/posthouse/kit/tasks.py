@@ -55,6 +55,11 @@ class Tasks:
         self._running: set[asyncio.Task[None]] = set()
         self.crashes = 0
 
+    @property
+    def running(self) -> int:
+        """How many there are now."""
+        return len(self._running)
+
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` once in the background; a crash is logged and counted."""
         self._own(asyncio.get_running_loop().create_task(self._guard(name, work), name=name))
