@@ -105,9 +105,9 @@ async def test_what_gathers_is_written_together_once_each_interval(
         bench.say("ann", read)
     bench.say("ann", delivered=7)
     bench.say("ben", 1)
-    await clock.advance(0.1)
+    await clock.advance(0.9)
     assert (bench.cursors.batches, bench.answers) == ([], [])
-    await clock.advance(0.5)
+    await clock.advance(0.3)
     assert bench.cursors.batches == [
         [CursorUpdate("app", "ann", Cursor("c", 5, 7)), CursorUpdate("app", "ben", Cursor("c", 1, 1))]
     ]
@@ -175,11 +175,40 @@ async def test_a_fault_of_ours_leaves_nobody_without_an_answer(
     bench.say("ann", 3)
     bench.say("ben", 3)
     await clock.advance(0)
-    await clock.advance(1)
+    await clock.advance(1.2)
     assert bench.codes() == [Code.UNAVAILABLE] * 2
     bench.say("ann", 3)
     await clock.advance(5)
     assert bench.codes()[2:] == [0]
+
+
+async def test_each_cursor_waits_from_its_own_first_move_on(
+    bench: Bench, tasks: Tasks, clock: ManualClock
+) -> None:
+    tasks.supervise("receipts", bench.receipts.run)
+    bench.say("ann", 1)
+    await clock.advance(0.5)
+    bench.say("ann", 2)
+    bench.say("ben", 3)
+    await clock.advance(0.65)
+    assert bench.cursors.batches == [[CursorUpdate("app", "ann", Cursor("c", 2, 2))]]
+    assert bench.codes() == [0], "the later frames have waited for half a second"
+    await clock.advance(0.5)
+    assert bench.cursors.batches[1:] == [[CursorUpdate("app", "ben", Cursor("c", 3, 3))]]
+    assert bench.codes() == [0, 0, 0]
+
+
+async def test_a_failure_refuses_every_frame_whose_position_may_have_been_lost(
+    bench: Bench, tasks: Tasks, clock: ManualClock
+) -> None:
+    """What ann said second was written with what she said first, and so was lost with it."""
+    tasks.supervise("receipts", bench.receipts.run)
+    bench.cursors.faults.append(StorageUnavailable("away"))
+    bench.say("ann", 1)
+    await clock.advance(0.5)
+    bench.say("ann", 2)
+    await clock.advance(2)
+    assert bench.codes() == [Code.UNAVAILABLE, Code.UNAVAILABLE]
 
 
 async def test_others_are_shown_what_was_stored_not_what_was_said(bench: Bench) -> None:

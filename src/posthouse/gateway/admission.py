@@ -56,13 +56,12 @@ class Admission:
         """0.0 and one send is taken, or the seconds after which to repeat it."""
         of_user = self._user_bucket((app, user), now)
         of_app = self._app_bucket(app, now)
-        wait_s = max(of_user.wait_s(now), of_app.wait_s(now))
-        if wait_s > 0.0:
-            self.sends_refused += 1
-            return wait_s
-        of_user.take(now)
-        of_app.take(now)
-        return 0.0
+        if of_user.take(now):
+            if of_app.take(now):
+                return 0.0
+            of_user.give_back()
+        self.sends_refused += 1
+        return max(of_user.wait_s(now), of_app.wait_s(now))
 
     def frame_bucket(self, now: float) -> TokenBucket:
         """A new connection's allowance of frames."""

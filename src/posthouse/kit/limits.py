@@ -17,11 +17,17 @@ class TokenBucket:
 
     def take(self, now: float, cost: float = 1.0) -> bool:
         """Take `cost` tokens and return True, or leave the bucket as it is and return False."""
-        self._refill(now)
-        if self._tokens < cost:
-            return False
-        self._tokens -= cost
-        return True
+        tokens = self._tokens
+        if now > self._at:
+            tokens = min(self.burst, tokens + (now - self._at) * self.rate_per_s)
+            self._at = now
+        allowed = tokens >= cost
+        self._tokens = tokens - cost if allowed else tokens
+        return allowed
+
+    def give_back(self, cost: float = 1.0) -> None:
+        """Undo a `take`: what it was for did not happen."""
+        self._tokens += cost
 
     def wait_s(self, now: float, cost: float = 1.0) -> float:
         """Seconds until `cost` tokens will be there; 0.0 when they are now."""

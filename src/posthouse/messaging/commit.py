@@ -45,7 +45,7 @@ class CommitLimits:
 
     queue_sends_max: int = 20_000
     queue_bytes_max: int = 64 << 20
-    batch_sends_max: int = 500
+    batch_sends_max: int = 2_000
     batch_bytes_max: int = 4 << 20
 
 

@@ -1,15 +1,18 @@
-"""Cursors, coalesced: gathered for a moment, written in one transaction, then answered and shown to others.
+"""Cursors, coalesced: each waits for a second from its first move on, is written with others, answered and shown.
 
+They become due a few at a time, so that no send waits behind all of a second's cursors, nor a client behind all pushes.
 Members of conversations up to `SHOWN_MEMBERS_MAX` see each other's cursors live; in larger ones they are counted
 on demand. Bounded: beyond `pending_cursors_max` an update is refused as `busy` (policy: reject).
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
+from math import inf
 
 from posthouse.kit.clock import Clock
 from posthouse.messaging.notes import CursorsNote
 from posthouse.messaging.publish import Publisher
-from posthouse.model.cursor import Cursor, merge
+from posthouse.model.cursor import Cursor
 from posthouse.protocol.codec import encode
 from posthouse.protocol.codes import Code
 from posthouse.protocol.frames import CursorsPush, MemberCursor
@@ -18,8 +21,20 @@ from posthouse.storage.base import Append, CursorUpdate, Log, Refused, StorageEr
 SHOWN_MEMBERS_MAX = 100
 COUNT_TTL_S = 10.0
 """How long a conversation is taken to have as many members as when it was last looked at."""
+PARTS = 10
+"""In so many parts the cursors of one interval are written."""
 Answer = Callable[[Refused | None], None]
 ConvKey = tuple[str, str]
+
+
+class _Moved:
+    """How far a cursor has moved, unwritten since its first move."""
+
+    __slots__ = ("delivered", "read", "since")
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.read = self.delivered = 0
 
 
 class Receipts:
@@ -31,18 +46,18 @@ class Receipts:
         publisher: Publisher,
         clock: Clock,
         *,
-        flush_interval_s: float = 0.5,
+        interval_s: float = 1.0,
         pending_cursors_max: int = 100_000,
         known_conversations_max: int = 50_000,
     ) -> None:
         self._log = log
         self._publisher = publisher
         self._clock = clock
-        self._flush_interval_s = flush_interval_s
+        self._interval_s = interval_s
         self._pending_max = pending_cursors_max
         self._known_max = known_conversations_max
-        self._pending: dict[tuple[str, str, str], Cursor] = {}
-        self._answers: list[Answer] = []
+        self._pending: dict[tuple[str, str, str], _Moved] = {}  # those that moved first stand first
+        self._answers: deque[tuple[float, Answer]] = deque()
         self._members: dict[ConvKey, int] = {}
         self._recount_at = 0.0
         self.written = 0
@@ -53,41 +68,67 @@ class Receipts:
             answer(Refused(Code.BUSY, "too many cursors wait on this node"))
             return
         for cursor in cursors:
-            self._move(app, user, cursor)
-        self._answers.append(answer)
+            self._move(app, user, cursor.conv, cursor.read, cursor.delivered)
+        self._answers.append((self._clock.monotonic(), answer))
 
     def sent(self, append: Append, seq: int) -> None:
         """Whoever writes a message has read up to it. A hint: dropped when too much waits."""
         if append.sender and not append.trusted and len(self._pending) < self._pending_max:
-            self._move(append.app, append.sender, Cursor(append.conv, seq, seq))
+            self._move(append.app, append.sender, append.conv, seq, seq)
 
     async def run(self) -> None:
-        """Write what has gathered, once each interval."""
+        """Write what has waited for an interval."""
         while True:
-            await self._clock.sleep(self._flush_interval_s)
-            await self.flush()
+            await self._clock.sleep(self._interval_s / PARTS)
+            await self.flush(self._clock.monotonic() - self._interval_s)
 
-    def _move(self, app: str, user: str, cursor: Cursor) -> None:
-        key = (app, cursor.conv, user)
-        self._pending[key] = merge(self._pending.get(key, cursor), cursor)
+    def _move(self, app: str, user: str, conv: str, read: int, delivered: int) -> None:
+        """Take a position. Cursors never go back; what is read has been delivered."""
+        key = (app, conv, user)
+        moved = self._pending.get(key)
+        if moved is None:
+            moved = self._pending[key] = _Moved(self._clock.monotonic())
+        if read > moved.read:
+            moved.read = read
+        moved.delivered = max(moved.delivered, delivered, read)
 
-    async def flush(self) -> None:
-        """Write, answer, show. What could not be written is refused: the client says it again."""
-        pending, self._pending = self._pending, {}
-        answers, self._answers = self._answers, []
-        updates = [CursorUpdate(app, user, cursor) for (app, _, user), cursor in pending.items()]
+    async def flush(self, since: float = inf) -> None:
+        """Write, answer, show what has waited since then. What could not be written is refused: the client repeats it.
+
+        A frame's cursors began to wait with it or before, so all of them are written when it is answered. After a
+        failure every waiting frame is refused, for what was lost may have been the position of a later one.
+        """
+        updates = self._take_updates(since)
+        until = len(self._answers)
         try:
             stored = await self._log.advance(updates) if updates else []
         except StorageError as error:
-            _answer(answers, Refused(error.code, str(error)))
+            self._answer(until, inf, Refused(error.code, str(error)))
             return
         except Exception:
-            _answer(answers, Refused(Code.UNAVAILABLE, "the node met a fault while writing cursors"))
+            self._answer(until, inf, Refused(Code.UNAVAILABLE, "the node met a fault while writing cursors"))
             raise
         self.written += len(stored)
-        _answer(answers, None)
+        self._answer(until, since, None)
         if stored:
             await self._show(stored)
+
+    def _take_updates(self, since: float) -> list[CursorUpdate]:
+        updates: list[CursorUpdate] = []
+        for (app, conv, user), moved in self._pending.items():
+            if moved.since > since:
+                break
+            updates.append(CursorUpdate(app, user, Cursor(conv, moved.read, moved.delivered)))
+        for update in updates:
+            del self._pending[update.app, update.cursor.conv, update.user]
+        return updates
+
+    def _answer(self, count: int, since: float, refusal: Refused | None) -> None:
+        """Answer of the first `count` frames those that have waited since then."""
+        for _ in range(count):
+            if self._answers[0][0] > since:
+                return
+            self._answers.popleft()[1](refusal)
 
     async def _show(self, stored: Sequence[CursorUpdate]) -> None:
         """Tell of positions as they were stored, which is never what a stranger said, and never beyond the head."""
@@ -116,8 +157,3 @@ class Receipts:
                 return SHOWN_MEMBERS_MAX + 1
             count = self._members[key] = found.members if found is not None else 0
         return count
-
-
-def _answer(answers: Sequence[Answer], refusal: Refused | None) -> None:
-    for answer in answers:
-        answer(refusal)

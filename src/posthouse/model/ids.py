@@ -16,6 +16,8 @@ INTEGER_MAX = 2**53 - 1
 
 def check_id(value: str, what: str) -> str:
     """Return `value` when it is a valid id of a `what` (for the message); raise `InvalidId` otherwise."""
+    if 1 <= len(value) <= ID_BYTES_MAX and value.isascii() and value.isprintable() and " " not in value:
+        return value
     try:
         size = len(value.encode())
     except UnicodeEncodeError:
