@@ -1,9 +1,10 @@
 """Servers that the tests of one process share, one of each kind; each test has a prefix of its own on them."""
 
+import asyncio
 import functools
 import itertools
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import pytest
@@ -16,6 +17,7 @@ from posthouse.valkey.choosing import deployment
 from posthouse.valkey.deployment import Deployment
 from posthouse.valkey.link import LinkLimits
 
+PATIENCE_S = 20
 MODES = ("alone", "sentinel", "cluster")
 PATIENT = LinkLimits(answer_timeout_s=5.0, connect_timeout_s=5.0)
 """For tests that are not about time: other tests may have the cores."""
@@ -96,3 +98,10 @@ async def linked(url: str, limits: LinkLimits = PATIENT) -> AsyncIterator[Deploy
         yield links
     finally:
         await links.close()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for what happens in other processes."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110 (nobody there sets an event)
+            await asyncio.sleep(0.01)

@@ -15,9 +15,9 @@ from posthouse.testing.valkey_sentinel import LocalSentinel
 from posthouse.valkey.address import parse
 from posthouse.valkey.choosing import deployment
 from posthouse.valkey.cluster import slot_of
-from posthouse.valkey.link import Misconfigured, Unavailable
+from posthouse.valkey.link import LinkLimits, Misconfigured, Unavailable
 from tests.valkey.certificate import write_certificate
-from tests.valkey.shared import BRISK, MODES, Sites, linked
+from tests.valkey.shared import BRISK, MODES, Sites, linked, until
 
 
 async def trouble_of(url: str) -> Unavailable:
@@ -40,6 +40,32 @@ async def test_each_kind_is_up_from_its_start_on_and_counts_its_servers(sites: S
         assert await links.link(b"key").ask("PING") == b"PONG"
         assert " up>" in repr(links)
     assert "down" in repr(links)
+
+
+async def test_without_any_sentinel_the_primary_is_used_as_before(sites: Sites) -> None:
+    with sites.broken("sentinel") as site:
+        assert isinstance(site, LocalSentinel)
+        async with linked(site.url, BRISK) as links:
+            for sentinel in site.sentinels:
+                sentinel.kill()
+            await until(lambda: links.statistics()["servers_up"] == 1)
+            assert links.up
+            assert await links.link(b"key").ask("PING") == b"PONG"
+
+
+async def test_what_goes_wrong_is_counted(sites: Sites) -> None:
+    with sites.broken("alone") as site:
+        assert isinstance(site, LocalValkey)
+        async with linked(site.url, LinkLimits(0.2, 1.0, in_flight_bytes_max=1_000)) as links:
+            site.freeze()
+            waiting = links.link(b"").call([("SET", "a", b"x" * 900)])
+            with pytest.raises(Unavailable, match="is behind"):
+                _ = links.link(b"").call([("SET", "a", b"x" * 900)])
+            with pytest.raises(Unavailable, match="has not answered"):
+                await waiting
+            await until(lambda: links.statistics()["links_lost"])
+            counts = links.statistics()
+            assert (counts["overflows"], counts["timeouts"], counts["servers_up"]) == (1, 1, 0)
 
 
 async def test_a_server_that_is_not_there_is_named() -> None:

@@ -14,7 +14,7 @@ from posthouse.kit.clock import SystemClock
 from posthouse.testing.valkey import LocalValkey
 from posthouse.valkey.address import Login, Place
 from posthouse.valkey.connecting import Access, connect
-from posthouse.valkey.link import Link, LinkLimits, Misconfigured, ReplyError, Unavailable
+from posthouse.valkey.link import Link, LinkCounts, LinkLimits, Misconfigured, ReplyError, Unavailable
 from tests.valkey.shared import Sites
 
 HELLO = (
@@ -26,7 +26,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 def access(limits: LinkLimits = LIMITS, password: str = "") -> Access:
-    return Access(Login("", password), 0, None, "alone", limits, SystemClock())
+    return Access(Login("", password), 0, None, "alone", limits, SystemClock(), LinkCounts())
 
 
 @asynccontextmanager
@@ -125,7 +125,7 @@ async def test_a_server_that_is_slow_but_answers_one_after_the_other_keeps_its_l
 async def test_what_waits_for_a_server_is_bounded() -> None:
     async with linked_to(say_nothing) as link:
         waiting = link.call([("SET", "a", b"x" * 9_000)])
-        with pytest.raises(Unavailable, match="behind"):
+        with pytest.raises(Unavailable, match="is behind"):
             _ = link.call([("SET", "a", b"x" * 9_000)])
         with pytest.raises(Unavailable, match="has not answered"):
             await waiting
@@ -198,6 +198,13 @@ async def test_a_server_that_takes_connections_and_says_nothing_is_given_up() ->
 async def test_an_old_server_is_refused_with_a_remedy() -> None:
     async with serving(say_nothing, HELLO.replace(b"7.2.4", b"6.2.4")) as place:
         with pytest.raises(Misconfigured, match=r"version 6\.2\.4, and 7\.0 is needed: upgrade"):
+            await connect(place, access())
+
+
+@pytest.mark.parametrize("greeting", [b"+OK\r\n", b"%1\r\n$5\r\nproxy\r\n$1\r\nx\r\n", b"*0\r\n"])
+async def test_what_greets_otherwise_is_refused_with_a_remedy(greeting: bytes) -> None:
+    async with serving(say_nothing, greeting) as place:
+        with pytest.raises(Misconfigured, match="does not greet as Redis or Valkey do"):
             await connect(place, access())
 
 

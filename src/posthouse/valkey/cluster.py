@@ -23,9 +23,8 @@ class Cluster(Following):
     """Links to every primary, and to each server that the address names."""
 
     def __init__(self, address: Address, limits: LinkLimits, clock: Clock, rng: random.Random) -> None:
-        access = Access(address.login, 0, address.tls, "cluster", limits, clock)
-        super().__init__(address, access, limits, clock, rng)
-        self.access = access
+        super().__init__(address, limits, clock, rng)
+        self.access = self._seed_access()
         self._map: _Map = ()
         self._slots: list[Server | None] = [None] * SLOTS
         self._primaries: dict[Place, Server] = {}
@@ -44,6 +43,9 @@ class Cluster(Following):
 
     def servers(self) -> Iterable[Server]:
         return {**self._seeds, **self._primaries}.values()
+
+    def _seed_access(self) -> Access:
+        return self.access._replace(mode="cluster")
 
     async def _look(self) -> None:
         answers = await self._ask_all(self.servers(), ("CLUSTER", "SLOTS"))

@@ -9,7 +9,15 @@ from typing import Any, NamedTuple
 
 from posthouse.kit.clock import Clock
 from posthouse.valkey.address import Login, Mode, Place, Tls
-from posthouse.valkey.link import Command, Link, LinkLimits, Misconfigured, ReplyError, Unavailable
+from posthouse.valkey.link import (
+    Command,
+    Link,
+    LinkCounts,
+    LinkLimits,
+    Misconfigured,
+    ReplyError,
+    Unavailable,
+)
 
 VERSION_MIN = 7
 CLIENT_NAME = "posthouse"
@@ -24,6 +32,7 @@ class Access(NamedTuple):
     mode: Mode
     limits: LinkLimits
     clock: Clock
+    counts: LinkCounts
 
 
 def _pass_over(_push: list[Any]) -> None:
@@ -56,7 +65,7 @@ async def connect(place: Place, access: Access, on_push: Callable[[list[Any]], N
 
 async def _open(place: Place, access: Access, on_push: Callable[[list[Any]], None]) -> Link:
     _, link = await asyncio.get_running_loop().create_connection(
-        lambda: Link(str(place), access.limits, access.clock, on_push),
+        lambda: Link(str(place), access.limits, access.clock, on_push, access.counts),
         place.host,
         place.port,
         ssl=_context(access.tls) if access.tls else None,
@@ -93,7 +102,9 @@ _KIND: dict[str, Mode] = {"standalone": "alone", "sentinel": "sentinel", "cluste
 _SCHEME: dict[Mode, str] = {"alone": "redis", "sentinel": "redis+sentinel", "cluster": "redis+cluster"}
 
 
-def _check_kind(name: str, hello: dict[bytes, Any], mode: Mode) -> None:
+def _check_kind(name: str, hello: Any, mode: Mode) -> None:
+    if not isinstance(hello, dict) or not hello.keys() >= {b"mode", b"version"}:
+        raise Misconfigured(f"{name} does not greet as Redis or Valkey do: name one, and no proxy before it")
     kind = _KIND[hello[b"mode"].decode()]
     version = hello[b"version"].decode()
     major = re.match(r"\d+", version)
@@ -104,7 +115,7 @@ def _check_kind(name: str, hello: dict[bytes, Any], mode: Mode) -> None:
             kind
         ]
         raise Misconfigured(f"{name} is {what}: its address begins with {_SCHEME[kind]}://")
-    if mode == "alone" and hello[b"role"] != b"master":
+    if mode == "alone" and hello.get(b"role") != b"master":
         raise Unavailable(f"{name} is a replica, which takes no writes: name its primary")
 
 

@@ -14,7 +14,7 @@ from posthouse.kit.clock import Clock
 from posthouse.kit.tasks import Tasks, wait_event
 from posthouse.valkey.address import Address, Place
 from posthouse.valkey.connecting import Access, connect
-from posthouse.valkey.link import Link, LinkLimits, Misconfigured, Unavailable
+from posthouse.valkey.link import Link, LinkCounts, LinkLimits, Misconfigured, Unavailable
 from posthouse.valkey.server import Server
 
 START_TIMEOUT_S = 3.0
@@ -26,7 +26,10 @@ class Deployment(ABC):
     def __init__(self, address: Address, limits: LinkLimits, clock: Clock, rng: random.Random) -> None:
         self.address = address
         self.clock = clock
-        self.access = Access(address.login, address.database, address.tls, "alone", limits, clock)
+        self.counts = LinkCounts()
+        self.access = Access(
+            address.login, address.database, address.tls, "alone", limits, clock, self.counts
+        )
         self._rng = rng
         self._tasks = Tasks(clock)
         self._changed = asyncio.Event()
@@ -66,12 +69,15 @@ class Deployment(ABC):
         """Every server that is linked to now, or should be."""
 
     def statistics(self) -> Mapping[str, int]:
-        """Servers, how many of them answer, and links lost so far."""
+        """Servers, how many of them answer; links lost so far, how often a server was given up because it did not
+        answer in time, and calls refused because too many bytes waited for it."""
         servers = list(self.servers())
         return {
             "servers": len(servers),
             "servers_up": sum(server.link is not None for server in servers),
-            "links_lost": sum(server.losses for server in servers),
+            "links_lost": self.counts.losses,
+            "timeouts": self.counts.timeouts,
+            "overflows": self.counts.overflows,
         }
 
     # Life -------------------------------------------------------------------------------------------------------------

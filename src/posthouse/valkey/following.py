@@ -24,16 +24,20 @@ VOICES_MAX = 5
 class Following(Deployment):
     """Base of the deployments that are found out. `_seeds` are the servers that the address names."""
 
-    def __init__(
-        self, address: Address, access: Access, limits: LinkLimits, clock: Clock, rng: random.Random
-    ) -> None:
+    def __init__(self, address: Address, limits: LinkLimits, clock: Clock, rng: random.Random) -> None:
         super().__init__(address, limits, clock, rng)
         self._hurry = asyncio.Event()
-        self._seeds = {place: Server(place, access, rng, self._notice) for place in address.places}
+        self._seeds = {
+            place: Server(place, self._seed_access(), rng, self._notice) for place in address.places
+        }
         self._misfit: Misconfigured | None = None
 
     def doubt(self) -> None:
         self._hurry.set()
+
+    @abstractmethod
+    def _seed_access(self) -> Access:
+        """How the servers that the address names let one in."""
 
     @abstractmethod
     async def _look(self) -> None:

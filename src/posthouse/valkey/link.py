@@ -44,6 +44,17 @@ class LinkLimits(NamedTuple):
     in_flight_bytes_max: int = 64 << 20
 
 
+class LinkCounts:
+    """What went wrong on all links of a deployment."""
+
+    __slots__ = ("losses", "overflows", "timeouts")
+
+    def __init__(self) -> None:
+        self.losses = 0
+        self.overflows = 0
+        self.timeouts = 0
+
+
 class _Call:
     __slots__ = ("at", "bytes", "done", "expected", "replies")
 
@@ -65,9 +76,15 @@ class Link(asyncio.Protocol):
     """Made by `posthouse.valkey.connecting`. `broken` holds the cause once it is."""
 
     def __init__(
-        self, name: str, limits: LinkLimits, clock: Clock, on_push: Callable[[list[Any]], None]
+        self,
+        name: str,
+        limits: LinkLimits,
+        clock: Clock,
+        on_push: Callable[[list[Any]], None],
+        counts: LinkCounts,
     ) -> None:
         self.name = name
+        self._counts = counts
         self.broken: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._limits = limits
         self._clock = clock
@@ -95,6 +112,7 @@ class Link(asyncio.Protocol):
         if self.broken.done():
             raise Unavailable(self.broken.result())
         if self._in_flight_bytes + size > self._limits.in_flight_bytes_max and self._calls:
+            self._counts.overflows += 1
             raise Unavailable(f"{self.name} is behind: {self._in_flight_bytes} bytes wait for its answer")
         done: asyncio.Future[list[Reply]] = self._loop.create_future()
         call = _Call(done, len(packed), size, self._clock.monotonic())
@@ -192,4 +210,5 @@ class Link(asyncio.Protocol):
             self._spared = True
             self._watch(_LATE_S)
         else:
+            self._counts.timeouts += 1
             self.close(f"{self.name} has not answered for {round(timeout_s * 1000)} ms")

@@ -16,8 +16,7 @@ class Sentinel(Following):
     """Links to the primary, and to each Sentinel that the address names."""
 
     def __init__(self, address: Address, limits: LinkLimits, clock: Clock, rng: random.Random) -> None:
-        access = Access(address.sentinel_login, 0, address.tls, "sentinel", limits, clock)
-        super().__init__(address, access, limits, clock, rng)
+        super().__init__(address, limits, clock, rng)
         self._primary: Server | None = None
 
     def server(self, key: bytes) -> Server:
@@ -33,6 +32,9 @@ class Sentinel(Following):
 
     def servers(self) -> Iterable[Server]:
         return [*self._seeds.values(), *([self._primary] if self._primary is not None else [])]
+
+    def _seed_access(self) -> Access:
+        return self.access._replace(login=self.address.sentinel_login, database=0, mode="sentinel")
 
     async def _look(self) -> None:
         answers = await self._ask_all(self._seeds.values(), ("SENTINEL", "MASTER", self.address.name))

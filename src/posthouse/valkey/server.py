@@ -29,7 +29,6 @@ class Server:
         self.access = access
         self.link: Link | None = None
         self.trouble: Unavailable = Unavailable(f"{place} has not been reached yet")
-        self.losses = 0
         self._changed = changed
         self._rng = rng
         self._clock: Clock = access.clock
@@ -72,7 +71,7 @@ class Server:
                 failures = 0
                 self._changed()
                 self.trouble = Unavailable(await self._hold(self.link))
-                self.losses += 1
+                self.access.counts.losses += 1
                 self._drop(str(self.trouble))
             if failures:
                 attempt = 32 if isinstance(self.trouble, Misconfigured) else failures

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -13,9 +13,7 @@ from posthouse.testing.valkey import LocalValkey
 from posthouse.testing.valkey_cluster import LocalValkeyCluster
 from posthouse.testing.valkey_sentinel import LocalSentinel
 from posthouse.valkey.cluster import slot_of
-from tests.valkey.shared import BRISK, Sites, fresh_prefix, linked
-
-PATIENCE_S = 20
+from tests.valkey.shared import BRISK, PATIENCE_S, Sites, fresh_prefix, linked, until
 
 
 class Gateway:
@@ -42,12 +40,6 @@ async def bus(server: LocalValkey) -> AsyncIterator[RedisBus]:
         bus = RedisBus(links, fresh_prefix())
         yield bus
         await bus.close()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 (what happens, happens in another process)
-            await asyncio.sleep(0.01)
 
 
 async def until_heard(bus: RedisBus, gateway: Gateway, message: bytes) -> None:
@@ -160,6 +152,23 @@ async def test_a_reader_that_is_too_slow_is_cut_off_hears_of_it_and_goes_on(
     await until_heard(bus, gateway, b"after")
     assert len(gateway.heard) < 24
     server.call("CONFIG", "SET", "client-output-buffer-limit", "pubsub 32mb 8mb 60")
+
+
+async def test_a_receiver_that_crashes_loses_its_messages_and_not_the_bus(bus: RedisBus) -> None:
+    """As if the connection had broken: it is told so, and hears what comes after."""
+    gateway, errors = Gateway(), list[dict[str, Any]]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+
+    def deliver(message: bytes) -> None:
+        if message == b"bad":
+            raise ValueError("cannot be read")
+        gateway.heard.append(message)
+
+    await bus.subscribe("one", deliver, gateway.standing.append)
+    await bus.publish("one", b"bad")
+    await until(lambda: gateway.standing == [False, True])
+    await until_heard(bus, gateway, b"after")
+    assert [str(context["exception"]) for context in errors] == ["cannot be read"]
 
 
 async def test_a_message_is_never_delivered_twice(server: LocalValkey, bus: RedisBus) -> None:

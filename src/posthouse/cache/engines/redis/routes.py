@@ -40,6 +40,7 @@ class RedisRoutes:
         self._answer_timeout_s = answer_timeout_s
         self._own: dict[str, OwnRoutes] = {}
         self._sets: dict[str, list[bytes]] = {}
+        self._homes = self._sets_of("")  # any set of a bucket lies on the server of all of them
 
     async def register(self, gateway: str, keys: Sequence[LogKey]) -> None:
         if keys:
@@ -95,7 +96,7 @@ class RedisRoutes:
         unknown: list[int] = []
         for bucket, own in places.items():
             try:
-                link = self._deployment.link(buckets.set_key(self._prefix, bucket, ""))
+                link = self._deployment.link(self._homes[bucket])
             except Unavailable:
                 unknown.extend(own)
                 continue
