@@ -78,6 +78,20 @@ async def test_looking_again_concerns_only_the_logs_asked_for() -> None:
         assert ann.entries() == [("d", 2)]
 
 
+async def test_looking_again_is_not_done_while_any_log_cannot_be_asked() -> None:
+    """Unknown is not "nothing new": whoever looks must look again."""
+    async with hall() as it:
+        it.database.found("c", "ann")
+        it.database.found("d", "ann")
+        ann = await it.enter("ann")
+        it.database.message("d")
+        it.database.dark.add("c")
+        with pytest.raises(StorageUnavailable):
+            await it.gateway.audience.recheck()
+        await settled()
+        assert ann.entries() == [("d", 2)]
+
+
 async def test_logs_whose_routes_had_been_lost_look_again() -> None:
     """Until the route stood again, nobody sent hints here."""
     async with hall() as it:
@@ -88,6 +102,18 @@ async def test_logs_whose_routes_had_been_lost_look_again() -> None:
         await it.gateway.audience.keep_once()
         await settled()
         assert ann.entries() == [("c", 2)]
+
+
+async def test_looking_again_that_fails_is_left_to_the_poller() -> None:
+    async with hall() as it:
+        it.database.found("c", "ann")
+        await it.enter("ann")
+        it.routes.lost = [(APP, "c")]
+        it.database.faults["heads"] = [StorageUnavailable("away")]
+        outages = it.gateway.hearing.outages
+        await it.gateway.audience.keep_once()
+        await settled()
+        assert it.gateway.hearing.outages == outages + 1
 
 
 async def test_a_silent_cache_keeps_nobody_out_and_the_hints_are_doubted() -> None:

@@ -34,6 +34,25 @@ async def test_any_doubt_ends_the_trust_and_is_heard() -> None:
     assert hearing.trusted
 
 
+async def test_an_outage_is_told_once_and_so_is_its_end() -> None:
+    clock = ManualClock()
+    told: list[str] = []
+    hearing = Hearing(["bus", "routes"], clock.monotonic)
+    for source in ("bus", "routes"):
+        hearing.trust(source)
+    hearing.on_change = told.append
+    for _ in range(3):
+        hearing.doubt("bus", "broken")
+        hearing.doubt("routes", "silent")
+    hearing.trust("bus")
+    hearing.trust("routes")
+    assert told == [
+        "hints cannot be trusted, the databases are asked instead: bus: broken",
+        "hints reach this gateway again, and will be trusted in a moment",
+    ]
+    assert hearing.outages == 1
+
+
 async def test_what_was_missed_while_all_seemed_well_is_looked_for() -> None:
     """A process that was frozen: nothing is broken now, and much may be lacking."""
     clock = ManualClock()

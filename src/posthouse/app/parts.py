@@ -238,10 +238,11 @@ class Parts:
         notes.on(EventsNote, lambda note: self.events.hear(note.events))
         self.events.share = lambda events: self.publisher.post([EventsNote(tuple(events))])
         self.hearing.on_doubt = self._wake_pollers
+        self.hearing.on_change = lambda why: self._told("hints", why)
         membership.on_known = self._register_known
         membership.on_absent = self._was_absent
         membership.on_superseded = self._superseded
-        membership.on_change = self._saw
+        membership.on_change = lambda node, why: self._told("node", why, node)
         if self.ports.shards is not None:
             self.ports.shards.on_open = self._read_blocked
         self._count()
@@ -285,8 +286,9 @@ class Parts:
         else:
             self.hearing.trust(REGISTER)
 
-    def _saw(self, node: str, why: str) -> None:
-        self.events.record("node", node, why, shared=False)
+    def _told(self, kind: str, why: str, subject: str = "") -> None:
+        """What each node sees for itself stays with it."""
+        self.events.record(kind, subject or self.membership.node, why, shared=False)
 
     def _was_absent(self, reason: str) -> None:
         """The others took this node for gone: what they committed meanwhile was told to nobody here."""

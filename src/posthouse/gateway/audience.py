@@ -58,6 +58,7 @@ class Audience:
         self._tasks = tasks
         self._clock = clock
         self._sessions = sessions
+        self._hearing = hearing
         self._registrar = Registrar(node, routes, self._wanted, hearing)
         handlers.on(EntryNote, self._entry)
         handlers.on(CursorsNote, self._cursors)
@@ -154,7 +155,7 @@ class Audience:
         """Keep the routes alive, once."""
         lost = frozenset(await self._registrar.keep())
         if lost:
-            self._tasks.spawn("recheck", self.recheck(lost.__contains__))
+            self._tasks.spawn("recheck", self._recheck_lost(lost))
 
     async def recheck(self, concerned: Callable[[LogKey], bool] = lambda key: True) -> None:
         """Have the rooms concerned ask how far their logs go: hints may have been lost. Raises `StorageError`."""
@@ -162,9 +163,21 @@ class Audience:
         for room in self.rooms.all():
             if room.head is not None and concerned(room.key):
                 asked.setdefault(room.key[0], []).append(room.key[1])
+        unknown = 0
         for app, convs in asked.items():
             for start in range(0, len(convs), RECHECK_LOGS_MAX):
-                self._hear(app, await self.heads.get(app, convs[start : start + RECHECK_LOGS_MAX]))
+                heads = await self.heads.get(app, convs[start : start + RECHECK_LOGS_MAX])
+                self._hear(app, heads)
+                unknown += sum(head is None for head in heads.values())
+        if unknown:
+            raise StorageUnavailable(f"how far {unknown} logs go cannot be asked now")
+
+    async def _recheck_lost(self, lost: frozenset[LogKey]) -> None:
+        """When it cannot be done now, the poller does it, and goes on until it can."""
+        try:
+            await self.recheck(lost.__contains__)
+        except StorageError:
+            self._hearing.missed()
 
     async def _occupy(self, sessions: Sequence[Session], convs: Sequence[str]) -> None:
         """Put sessions into rooms; returns once their routes stand."""

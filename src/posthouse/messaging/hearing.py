@@ -11,13 +11,15 @@ SETTLE_S = 3.0
 
 
 class Hearing:
-    """Begins in doubt about each of its sources. `monotonic` is the node's own clock."""
+    """Begins in doubt about each of its sources. `monotonic` is the node's own clock. `on_doubt` is called with every
+    doubt, `on_change` with a sentence when trust ends or comes back."""
 
     def __init__(self, sources: Sequence[str], monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._doubts = dict.fromkeys(sources, "it has not begun")
         self._well_since = 0.0
         self.on_doubt: Callable[[], None] = lambda: None
+        self.on_change: Callable[[str], None] = lambda sentence: None
         self.outages = 0
 
     @property
@@ -42,12 +44,14 @@ class Hearing:
         self._doubts[source] = reason
         if was_well:
             self.outages += 1
+            self.on_change(f"hints cannot be trusted, the databases are asked instead: {self.why}")
         self.on_doubt()
 
     def trust(self, source: str) -> None:
         """The source is well."""
         if self._doubts.pop(source, None) is not None and not self._doubts:
             self._well_since = self._monotonic()
+            self.on_change("hints reach this gateway again, and will be trusted in a moment")
 
     def missed(self) -> None:
         """Hints may have been lost up to now, though all is well again."""
