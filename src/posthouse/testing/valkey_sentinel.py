@@ -65,7 +65,9 @@ class _Sentinel(LocalProcess):
 class LocalSentinel:
     """A primary with replicas, and the Sentinels that watch it. A context manager, as `LocalValkey` is.
 
-    A killed server comes back by `revive`. With `password` the servers ask for it; the Sentinels ask for none.
+    A killed server comes back by `revive`. With less than a second of `down_after_ms` Sentinels take servers for dead
+    that they have just begun to watch, and fail over twice. With `password` the servers ask for it; the Sentinels ask
+    for none.
     """
 
     name: Final = "posthouse"
@@ -76,7 +78,7 @@ class LocalSentinel:
         *,
         replicas: int = 1,
         sentinels: int = 3,
-        down_after_ms: int = 500,
+        down_after_ms: int = 1_200,
         password: str = "",
     ) -> None:
         settings: dict[str, Setting] = {"repl-diskless-sync-delay": 0}
