@@ -3,15 +3,16 @@ them dies at once. It may run on several nodes and read an entry twice: what it 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from itertools import islice
 from typing import Final
 
 import msgspec
 
+from posthouse.cache.base import LogKey
 from posthouse.kit.clock import Clock
 from posthouse.kit.log import logger
-from posthouse.kit.tasks import wait_event
+from posthouse.kit.tasks import start, wait_event
 from posthouse.messaging.bodies import AccountBody, users_of
 from posthouse.model.entry import ACCOUNT_JOINED, ACCOUNT_LEFT, CREATED, MEMBER_JOINED, MEMBER_LEFT, Entry
 from posthouse.model.ids import account_id
@@ -20,7 +21,6 @@ from posthouse.storage.base import (
     Append,
     Feed,
     FeedEntry,
-    FeedPosition,
     InboxChange,
     Outcome,
     Refused,
@@ -34,10 +34,17 @@ PAGE_ENTRIES_MAX = 100
 APPENDS_MAX = 500
 """Account entries under way at once. One membership entry may cause a thousand; clients' sends find room between."""
 POLL_INTERVAL_S = 1.0
+APPEND_TIMEOUT_S = 3.0
+"""A database that has not answered for so long is asked again later; its answer may still come, and repeats nothing."""
+OWED_ENTRIES_MAX = 10_000
+"""Beyond it the reader begins again where nothing was owed yet, after a pause."""
 
 
 class Roster:
-    """Keeps each user's account log and inbox in step with the memberships in conversations."""
+    """Keeps each user's account log and inbox in step with the memberships in conversations of one database.
+
+    Accounts may lie in other databases. Entries for one that is away are owed to it, and keep nobody else's waiting.
+    """
 
     NAME: Final = "roster"
 
@@ -46,6 +53,7 @@ class Roster:
         self._append = append
         self._clock = clock
         self._wake = asyncio.Event()
+        self._owed: dict[LogKey, list[Append]] = {}
         self.applied = 0
         self.refused = 0
 
@@ -53,32 +61,60 @@ class Roster:
         """A membership entry was committed here: read at once instead of at the next poll."""
         self._wake.set()
 
+    @property
+    def owed(self) -> int:
+        """Account entries that could not be written yet."""
+        return sum(map(len, self._owed.values()))
+
     async def run(self) -> None:
         """Read for ever, from where the database says. Raises when it cannot go on; what was done is done once."""
-        position = await self._feed.position(self.NAME)
+        self._owed = {}
+        stored = position = await self._feed.position(self.NAME)
         while True:
             self._wake.clear()
-            position = await self._catch_up(position)
+            owed, self._owed = self._owed, {}
+            await self._apply(append for appends in owed.values() for append in appends)
+            while items := await self._feed.tail(position, PAGE_ENTRIES_MAX, ROSTER_KINDS):
+                await self._apply(append for item in items for append in account_appends(item))
+                position = items[-1].position
+            if stored < position and not self._owed:
+                await self._feed.store_position(self.NAME, position)
+                stored = position
             await wait_event(self._wake, POLL_INTERVAL_S, self._clock)
 
-    async def _catch_up(self, position: FeedPosition) -> FeedPosition:
-        while items := await self._feed.tail(position, PAGE_ENTRIES_MAX, ROSTER_KINDS):
-            appends = (append for item in items for append in account_appends(item))
-            while some := list(islice(appends, APPENDS_MAX)):
-                await self._apply(some)
-            position = items[-1].position
-            await self._feed.store_position(self.NAME, position)
-        return position
+    async def _apply(self, appends: Iterable[Append]) -> None:
+        left = iter(appends)
+        while some := list(islice(left, APPENDS_MAX)):
+            now = [append for append in some if not self._owes(append)]
+            tasks = [start(_written(self._append(append))) for append in now]
+            if tasks:
+                await asyncio.wait(tasks, timeout=APPEND_TIMEOUT_S)
+            for append, task in zip(now, tasks, strict=True):
+                self._settle(append, task.result() if task.done() else None)
+                task.cancel()  # no more than the wait: what is on its way to a database is not taken back
+        if self.owed > OWED_ENTRIES_MAX:
+            raise StorageUnavailable(f"{self.owed} account entries cannot be written now")
 
-    async def _apply(self, appends: Sequence[Append]) -> None:
-        for append, outcome in zip(appends, await asyncio.gather(*map(self._append, appends)), strict=True):
-            if not isinstance(outcome, Refused):
-                self.applied += 1
-            elif action_of(outcome.code) is Action.RETRY:
-                raise StorageUnavailable(f"an account entry was refused: {outcome.reason}")
-            else:  # never to succeed: it must not keep everybody's later entries waiting
-                self.refused += 1
-                _log.error("an account entry was refused for good", log=append.conv, reason=outcome.reason)
+    def _owes(self, append: Append) -> bool:
+        """Of one account, what comes later waits for what could not be written."""
+        earlier = self._owed.get((append.app, append.conv))
+        if earlier is None:
+            return False
+        earlier.append(append)
+        return True
+
+    def _settle(self, append: Append, outcome: Outcome | None) -> None:
+        if outcome is None or (isinstance(outcome, Refused) and action_of(outcome.code) is Action.RETRY):
+            self._owed.setdefault((append.app, append.conv), []).append(append)
+        elif not isinstance(outcome, Refused):
+            self.applied += 1
+        else:  # never to succeed: it must not keep everybody's later entries waiting
+            self.refused += 1
+            _log.error("an account entry was refused for good", log=append.conv, reason=outcome.reason)
+
+
+async def _written(writing: Awaitable[Outcome]) -> Outcome:
+    return await writing
 
 
 def account_appends(item: FeedEntry) -> list[Append]:
