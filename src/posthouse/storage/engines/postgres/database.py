@@ -310,6 +310,19 @@ class PostgresDatabase:
 
     # Shards -------------------------------------------------------------------------------------------------------
 
+    @property
+    def name(self) -> str:
+        """What the system calls this database."""
+        return self._ownership.name
+
+    async def query(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Read on the primary, for what moves shards. Nothing is verified."""
+        return await self._read(work)
+
+    async def transact(self, work: Work[T]) -> T:
+        """Write, for what moves shards: done again until it is certain, so `work` must be idempotent."""
+        return await self._write(work)
+
     async def charter(self) -> Charter:
         return await self._read(self._ownership.charter)
 

@@ -19,7 +19,7 @@ WHOLE_MAP: Final = -1
 # A freeze ends by itself: should the mover have died, writes go on, and are noted for the next try.
 STATE: Final = """
     database = (SELECT name FROM meta) AND (state <> 'frozen' OR frozen_until <= clock_timestamp()) AS writable,
-    state IN ('moving', 'frozen') AS noted
+    state IN ('moving', 'frozen') AND noted_until > clock_timestamp() AS noted
 """
 _GUARD: Final = f"SELECT shard, {STATE} FROM shard WHERE shard = ANY($1::smallint[])"
 _OWNED: Final = """
@@ -40,8 +40,9 @@ WHERE own IS NULL OR own.epoch < said.epoch ORDER BY said.shard
 _LEARN: Final = """
 INSERT INTO shard AS own (shard, database, epoch)
 SELECT * FROM unnest($1::smallint[], $2::text[], $3::bigint[])
-ON CONFLICT (shard) DO UPDATE SET database = excluded.database, epoch = excluded.epoch, state = 'settled', target = '',
-    frozen_until = NULL
+ON CONFLICT (shard) DO UPDATE SET database = excluded.database, epoch = excluded.epoch, state = 'settled', mover = '',
+    left_xid = CASE WHEN own.state = 'arriving' AND excluded.database <> (SELECT name FROM meta)
+        THEN pg_current_xact_id() ELSE own.left_xid END
 WHERE own.epoch < excluded.epoch AND (excluded.database <> (SELECT name FROM meta)
     OR own.state = 'arriving' AND own.epoch = excluded.epoch - 1)
 """
@@ -51,8 +52,7 @@ ON CONFLICT (name) DO UPDATE SET epoch = excluded.epoch WHERE old.epoch <> exclu
 """
 _NOTE: Final = """
 INSERT INTO shard_journal (shard, app, conv, user_id)
-SELECT DISTINCT * FROM unnest($1::smallint[], $2::text[], $3::text[], $4::text[]) ORDER BY 1, 2, 3, 4
-ON CONFLICT DO NOTHING
+SELECT DISTINCT * FROM unnest($1::smallint[], $2::text[], $3::text[], $4::text[])
 """
 
 LogKey = tuple[str, str]
@@ -136,6 +136,11 @@ async def learn(connection: Connection, charter: Charter) -> None:
         await lock(connection, shard)
     await connection.execute(_LEARN, *owners)
     await connection.execute(_LEARN_PEERS, list(charter.epochs), list(charter.epochs.values()))
+
+
+async def lock_shared(connection: Connection, shard: int) -> None:
+    """Write to a shard beside others, before whose row is read."""
+    await connection.execute("SELECT pg_advisory_xact_lock_shared($1, $2)", LOCK_CLASS, shard)
 
 
 async def lock(connection: Connection, shard: int) -> None:
