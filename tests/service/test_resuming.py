@@ -25,8 +25,10 @@ async def change_epoch(database: str, folder: Path, epoch: str) -> None:
         connection.close()
     else:
         postgres = await asyncpg.connect(database)
-        await postgres.execute("UPDATE meta SET epoch = $1", epoch)
-        await postgres.close()
+        try:
+            await postgres.execute("UPDATE meta SET epoch = $1", epoch)
+        finally:
+            postgres.terminate()
 
 
 async def test_a_resume_is_whole(site: Site) -> None:

@@ -9,6 +9,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -126,22 +127,27 @@ async def _sqlite(folder: Path, convs: int, clock: Clock) -> AsyncIterator[Write
 @asynccontextmanager
 async def _postgres(url: str, convs: int, clock: Clock) -> AsyncIterator[Write]:
     name = f"posthouse_bare_{os.getpid()}"
-    server = await asyncpg.connect(url)
-    await server.execute(f"CREATE DATABASE {name}")
     own_url = urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
-    try:
-        await _make_logs(own_url, Path(), convs, clock)
-        connection = await asyncpg.connect(own_url)
-
-        async def write(entries: list[Row], heads: list[Row]) -> None:
-            async with connection.transaction():
-                await connection.executemany(_INSERT_POSTGRES, entries)
-                await connection.executemany(_UPDATE_POSTGRES, heads)
-
+    async with _connected(url) as server:
+        await server.execute(f"CREATE DATABASE {name}")
         try:
-            yield write
+            await _make_logs(own_url, Path(), convs, clock)
+            async with _connected(own_url) as connection:
+                yield partial(_write_postgres, connection)
         finally:
-            await connection.close()
+            await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[Any]:
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
     finally:
-        await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await server.close()
+        connection.terminate()
+
+
+async def _write_postgres(connection: Any, entries: list[Row], heads: list[Row]) -> None:
+    async with connection.transaction():
+        await connection.executemany(_INSERT_POSTGRES, entries)
+        await connection.executemany(_UPDATE_POSTGRES, heads)

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-import asyncpg
 import pytest
 
 from posthouse.kit.clock import SystemClock
@@ -12,7 +11,7 @@ from posthouse.storage.engines.postgres.connection import Connection
 from posthouse.storage.engines.postgres.database import PostgresDatabase, PostgresLimits
 from posthouse.testing.contracts.storage import Talk
 from posthouse.testing.postgres import LocalPostgres, fresh_database, shared_postgres
-from tests.storage.engines.postgres.watching import OpenNode
+from tests.storage.engines.postgres.watching import OpenNode, connected
 
 
 @pytest.fixture(scope="session")
@@ -41,8 +40,8 @@ async def open_node(dsn: str) -> AsyncIterator[OpenNode]:
 
     async def open_node(**limits: Any) -> PostgresDatabase:
         database = PostgresDatabase(dsn, SystemClock(), PostgresLimits(**limits))
-        await database.open()
         opened.append(database)
+        await database.open()
         return database
 
     yield open_node
@@ -62,14 +61,12 @@ def talk(database: PostgresDatabase) -> Talk:
 @pytest.fixture
 async def watcher(dsn: str) -> AsyncIterator[Connection]:
     """A connection of the test's own, beside those of the engine."""
-    connection = await asyncpg.connect(dsn)
-    yield connection
-    await connection.close()
+    async with connected(dsn) as connection:
+        yield connection
 
 
 @pytest.fixture
 async def rival(dsn: str) -> AsyncIterator[Connection]:
     """A second connection of the test's own: somebody else's transaction."""
-    connection = await asyncpg.connect(dsn)
-    yield connection
-    await connection.close()
+    async with connected(dsn) as connection:
+        yield connection

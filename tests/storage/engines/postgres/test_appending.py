@@ -11,7 +11,7 @@ from posthouse.storage.base import Append, Appended, Refused
 from posthouse.storage.engines.postgres.connection import Connection
 from posthouse.storage.engines.postgres.database import PostgresDatabase
 from posthouse.testing.contracts.storage import Talk
-from tests.storage.engines.postgres.watching import OpenNode, begin_append, wait_until_waiting
+from tests.storage.engines.postgres.watching import OpenNode, begin_append, connected, wait_until_waiting
 
 # Everything in one statement: it takes its snapshot when it begins, then waits for the row lock, and after that
 # decides on what it saw before. Here to show what the engine must not do.
@@ -57,15 +57,14 @@ async def test_deduplicating_in_the_statement_that_takes_the_lock_would_write_tw
 ) -> None:
     """The hazard itself: of two naive statements on one send, the second does not see the first one's entry."""
     await talk.done(talk.group("g", "ann"))
-    others = [await asyncpg.connect(dsn, server_settings={"application_name": "posthouse"}) for _ in range(2)]
-    await hold_log(rival, talk, "g")
-    naive = [each.execute(NAIVE, talk.app, "g", "once") for each in others]
-    statements = asyncio.gather(*naive, return_exceptions=True)
-    await wait_until_waiting(watcher, "Lock", 2)
-    await rival.execute("COMMIT")
-    results = await statements
-    for each in others:
-        await each.close()
+    name = "posthouse"
+    async with connected(dsn, application_name=name) as one, connected(dsn, application_name=name) as other:
+        await hold_log(rival, talk, "g")
+        naive = [each.execute(NAIVE, talk.app, "g", "once") for each in (one, other)]
+        statements = asyncio.gather(*naive, return_exceptions=True)
+        await wait_until_waiting(watcher, "Lock", 2)
+        await rival.execute("COMMIT")
+        results = await statements
     failures = [type(result) for result in results if isinstance(result, Exception)]
     assert failures == [asyncpg.UniqueViolationError], "only the unique index kept the second copy out"
 

@@ -7,7 +7,6 @@ import asyncio
 import signal
 from collections.abc import Iterator
 
-import asyncpg
 import pytest
 
 from posthouse.model.cursor import Cursor
@@ -20,6 +19,7 @@ from posthouse.testing.postgres import LocalPostgres
 from tests.storage.engines.postgres.watching import (
     OpenNode,
     begin_append,
+    connected,
     set_standby,
     until,
     wait_until_waiting,
@@ -103,15 +103,12 @@ async def test_a_shutdown_that_cuts_the_wait_short_is_no_acknowledgement(
         server._server.send_signal(signal.SIGTERM)
         assert await waiting_pids(watcher, "SyncRep")
     await asyncio.to_thread(server.restart)
-    other = await asyncpg.connect(dsn)
-    try:
+    async with connected(dsn) as other:
         assert await visible(other, lonely) == 1
         await wait_until_waiting(other, "SyncRep")
         assert not task.done()
         await set_standby(server, other, "")
         (outcome,) = await task
-    finally:
-        await other.close()
     assert isinstance(outcome, Appended)
     assert (outcome.seq, outcome.duplicate) == (2, True)
 
@@ -302,9 +299,8 @@ async def test_settings_of_the_role_do_not_weaken_a_commit(
     for name, value in weak.items():
         await watcher.execute(f"ALTER ROLE CURRENT_USER SET {name} = '{value}'")
     try:
-        plain = await asyncpg.connect(dsn)
-        assert [await plain.fetchval(f"SHOW {name}") for name in weak] == list(weak.values())
-        await plain.close()
+        async with connected(dsn) as plain:
+            assert [await plain.fetchval(f"SHOW {name}") for name in weak] == list(weak.values())
         node = await open_node()
         async with node._writers.use() as session:
             shown = [await session.connection.fetchval(f"SHOW {name}") for name in weak]

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-import asyncpg
 import pytest
 
 from posthouse.kit.clock import SystemClock
@@ -15,7 +14,7 @@ from posthouse.storage.base import Append, Refused, StorageUnavailable
 from posthouse.storage.engines.postgres.database import PostgresDatabase, PostgresLimits
 from posthouse.testing.contracts.storage import Talk
 from posthouse.testing.postgres_cluster import LocalPostgresCluster
-from tests.storage.engines.postgres.watching import OpenNode, begin_append
+from tests.storage.engines.postgres.watching import OpenNode, begin_append, connected
 
 LOGS = [f"g{n}" for n in range(4)]
 
@@ -285,17 +284,16 @@ async def test_a_replica_that_a_failover_has_left_behind_shows_nothing_that_was_
     m1.configure(primary_conninfo="")
     while "m1" in cluster.primary.sql("SELECT application_name FROM pg_stat_replication"):
         await pause()
-    undone = await asyncpg.connect(cluster.primary.dsn())
-    await begin_append(undone, talk.send("g", "ann", "undone"))
-    committing = asyncio.ensure_future(undone.execute("COMMIT"))
-    head = f"SELECT head FROM log WHERE app = '{talk.app}' AND conv = 'g'"
-    while await asyncio.to_thread(m2.sql, head) != "52":
-        await pause()
-    before = node._reign
-    cluster.primary.kill()
-    cluster.promote(m1)
-    await asyncio.gather(committing, return_exceptions=True)
-    undone.terminate()
+    async with connected(cluster.primary.dsn()) as undone:
+        await begin_append(undone, talk.send("g", "ann", "undone"))
+        committing = asyncio.ensure_future(undone.execute("COMMIT"))
+        head = f"SELECT head FROM log WHERE app = '{talk.app}' AND conv = 'g'"
+        while await asyncio.to_thread(m2.sql, head) != "52":
+            await pause()
+        before = node._reign
+        cluster.primary.kill()
+        cluster.promote(m1)
+        await asyncio.gather(committing, return_exceptions=True)
     while not (await node.probe()).writable:
         await pause()
     await talk.say("g", "ann", "instead")

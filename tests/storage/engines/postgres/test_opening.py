@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
 from posthouse.kit.clock import SystemClock
@@ -19,7 +18,7 @@ from posthouse.storage.engines.postgres.database import PostgresDatabase, Postgr
 from posthouse.storage.engines.postgres.hosts import Host
 from posthouse.testing.contracts.storage import Talk
 from posthouse.testing.postgres import LocalPostgres, fresh_database
-from tests.storage.engines.postgres.watching import OpenNode
+from tests.storage.engines.postgres.watching import OpenNode, connected
 
 
 async def why_not(dsn: str) -> str:
@@ -124,16 +123,13 @@ async def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_a_user_who_may_not_create_tables(empty_dsn: str, server: LocalPostgres) -> None:
-    admin = await asyncpg.connect(empty_dsn)
-    await admin.execute("CREATE ROLE guest LOGIN")
-    await admin.execute("REVOKE CREATE ON SCHEMA public FROM public")
-    try:
+    async with connected(empty_dsn) as admin:
+        await admin.execute("CREATE ROLE guest LOGIN")
+        await admin.execute("REVOKE CREATE ON SCHEMA public FROM public")
         assert "permission denied for schema public" in await why_not(
             empty_dsn.replace("posthouse@", "guest@")
         )
-    finally:
         await admin.execute("DROP ROLE guest")
-        await admin.close()
 
 
 @pytest.mark.parametrize("asked", ["", "?target_session_attrs=read-write"])
@@ -182,10 +178,9 @@ async def test_migrations_are_applied_in_order_and_only_once(
         database = PostgresDatabase(empty_dsn, SystemClock())
         await database.open()
         await database.close()
-    connection = await asyncpg.connect(empty_dsn)
-    assert await connection.fetchval("SELECT count(*) FROM second") == 1
-    assert await connection.fetchval("SELECT migrated FROM meta") == len(later)
-    await connection.close()
+    async with connected(empty_dsn) as connection:
+        assert await connection.fetchval("SELECT count(*) FROM second") == 1
+        assert await connection.fetchval("SELECT migrated FROM meta") == len(later)
 
 
 async def test_a_release_works_on_beside_the_next_one(
@@ -301,10 +296,9 @@ async def test_the_epoch_lives_in_the_database(dsn: str, open_node: OpenNode, wa
 async def test_an_empty_database_that_is_read_only_cannot_be_set_up(
     empty_dsn: str, server: LocalPostgres
 ) -> None:
-    connection = await asyncpg.connect(empty_dsn)
     name = empty_dsn.rpartition("/")[2]
-    await connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-    await connection.close()
+    async with connected(empty_dsn) as connection:
+        await connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     with pytest.raises(StorageFull, match="read-only transaction"):
         await PostgresDatabase(empty_dsn, SystemClock()).open()
 

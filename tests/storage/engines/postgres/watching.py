@@ -1,6 +1,9 @@
 """Watch what the engine's server processes wait for, so that tests force a schedule instead of sleeping."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import asyncpg
 
 from posthouse.model.ids import shard_of
 from posthouse.storage.append import SHARDS, needs
@@ -10,6 +13,17 @@ from posthouse.storage.engines.postgres.connection import Connection
 from posthouse.storage.engines.postgres.database import PostgresDatabase
 from posthouse.storage.engines.postgres.ownership import opening
 from posthouse.testing.postgres import LocalPostgres
+
+
+@asynccontextmanager
+async def connected(dsn: str, **settings: str) -> AsyncIterator[Connection]:
+    """A connection of the test's own, closed however the test ends."""
+    connection = await asyncpg.connect(dsn, server_settings=settings)
+    try:
+        yield connection
+    finally:
+        connection.terminate()
+
 
 OpenNode = Callable[..., Awaitable[PostgresDatabase]]
 

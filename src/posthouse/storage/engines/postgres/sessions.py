@@ -98,7 +98,10 @@ class Sessions:
         session = None
         while self._idle and session is None:
             candidate = self._idle.pop()  # the last one used: the others may age
-            session = candidate if candidate.quiet else None
+            if candidate.quiet:
+                session = candidate
+            else:
+                candidate.drop()
         if session is None:
             self.connects += 1
             session = await self._connect()
