@@ -300,6 +300,7 @@ class Parts:
         reason = "another process has taken this node's name; this one serves nobody any more"
         self.events.record("membership", self.membership.node, reason)
         self.reporter.fenced = reason
+        self.probes.draining = True
         self.gateway.close(reason)
 
     async def _leave(self) -> None:

@@ -79,7 +79,7 @@ class Gateway:
         self._started_ms = clock.now_ms()
         self._numbers = itertools.count(1)
         self._apps: tuple[str, ...] = ()
-        self._closed = ""
+        self.closed_because = ""
         self.doorkeeper: Callable[[Session], bool] = lambda session: False
         """Asked about each client that says hello: True when it has sent the session away."""
         self.elsewhere: Callable[[], str] = lambda: ""
@@ -121,8 +121,8 @@ class Gateway:
 
     def enter(self, session: Session, hello: Hello) -> None:
         """Begin to let a session in."""
-        if self._closed:
-            session.end(Code.NODE_STOPPING, self._closed, RETURN_WITHIN_MS)
+        if self.closed_because:
+            session.end(Code.NODE_STOPPING, self.closed_because, RETURN_WITHIN_MS)
         else:
             self.entrance.enter(session, hello)
 
@@ -192,7 +192,7 @@ class Gateway:
 
     def close(self, reason: str) -> None:
         """Send everybody away and let nobody in any more."""
-        self._closed = reason
+        self.closed_because = reason
         self.send_away(Code.NODE_STOPPING, reason, RETURN_WITHIN_MS)
 
     def send_away(self, code: Code, reason: str, within_ms: int) -> None:
