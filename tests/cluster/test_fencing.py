@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from posthouse.app.config import Config
-from posthouse.app.config.values import Auth, Cache, Data, Listen, Node as Name
+from posthouse.app.config import Config, ConfigError
+from posthouse.app.config.values import Auth, Cache, Data, Database, Listen, Node as Name
 from posthouse.app.node import Node
 from posthouse.app.ports import Ports, ports
 from posthouse.app.reaching import Unreachable
@@ -14,6 +14,10 @@ from posthouse.client.http import Http
 from posthouse.kit.clock import SystemClock
 from posthouse.testing.ports import free_ports
 from tests.cluster.silent_cache import SilentNodes
+
+
+SHARED = Database(url="postgresql://127.0.0.1:1/posthouse")
+CACHE = Cache(url="redis://127.0.0.1:6379/0")
 
 
 def config(folder: Path, **rooms: object) -> Config:
@@ -60,7 +64,7 @@ async def test_a_node_whose_name_another_has_taken_sends_its_clients_away(tmp_pa
 
 async def test_a_cache_that_is_not_there_ends_the_start_with_its_name(tmp_path: Path) -> None:
     port = next(free_ports())
-    own = config(tmp_path, cache=Cache(url=f"redis://127.0.0.1:{port}/0"))
+    own = config(tmp_path, cache=Cache(url=f"redis://127.0.0.1:{port}/0"), database=SHARED)
     load_or_create(tmp_path)
     with pytest.raises(Unreachable, match=rf"cache\.url.*127\.0\.0\.1:{port}"):
         await Node(own).start()
@@ -68,10 +72,16 @@ async def test_a_cache_that_is_not_there_ends_the_start_with_its_name(tmp_path: 
 
 def test_one_of_several_nodes_makes_no_keys_for_itself(tmp_path: Path) -> None:
     """Clients of one node would be strangers to the next."""
-    own = config(tmp_path, cache=Cache(url="redis://127.0.0.1:6379/0"))
+    own = config(tmp_path, cache=CACHE, database=SHARED)
     with pytest.raises(SecretsError, match=rf"auth\.resume_secret.*{FILE}"):
         Node(own)
     with pytest.raises(SecretsError):
-        Node(config(tmp_path, cache=own.cache, auth=Auth(resume_secret="r" * 32)))
+        Node(config(tmp_path, cache=CACHE, database=SHARED, auth=Auth(resume_secret="r" * 32)))
     load_or_create(tmp_path)
     Node(own)
+
+
+def test_several_nodes_need_a_database_that_they_can_share(tmp_path: Path) -> None:
+    load_or_create(tmp_path)
+    with pytest.raises(ConfigError, match=r"database\.url must be postgresql"):
+        Node(config(tmp_path, cache=CACHE))

@@ -161,8 +161,8 @@ class Parts:
 
     async def start(self) -> None:
         """Open what the node stands on and begin. Raises `StorageUnavailable` or `Unreachable`, saying what to do."""
-        await self.ports.log.open()
         await self.ports.open_cache()
+        await self.ports.log.open()
         await self.gateway.audience.keep_once()  # before anybody knows of this node: its routes are whole
         await reach("cache.url", self.membership.join, self.clock)
         await reach("bus.url", self._subscribe, self.clock)

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from posthouse.app.caches import Caches, caches
+from posthouse.app.config import ConfigError
 from posthouse.app.config.values import Config
 from posthouse.app.databases import MAIN, databases as engines
 from posthouse.app.reaching import Unreachable
@@ -43,7 +44,11 @@ class Ports:
 
 
 def ports(config: Config, clock: Clock) -> Ports:
-    """What `config` names. Nothing is opened yet."""
+    """What `config` names. Nothing is opened yet. Raises `ConfigError` for what cannot stand together."""
+    if config.cache.url != "memory" and not config.databases and config.database.url == "sqlite":
+        raise ConfigError(
+            "database.url must be postgresql://…: with cache.url this node is one of several, which share the messages"
+        )
     databases = Databases(engines(config, clock), clock)
     soft = caches(config, clock, clock.now_ms())
 
