@@ -15,7 +15,6 @@ from posthouse.kit.clock import SystemClock
 from posthouse.testing.ports import free_ports
 from tests.cluster.silent_cache import SilentNodes
 
-
 SHARED = Database(url="postgresql://127.0.0.1:1/posthouse")
 CACHE = Cache(url="redis://127.0.0.1:6379/0")
 
