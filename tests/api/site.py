@@ -16,7 +16,7 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 from yarl import URL
 
-from posthouse.api.operating import Drained, Move, Nodes, NodeStatus, Refused
+from posthouse.api.operating import Drained, Events, EventView, Move, Nodes, NodeStatus, Refused
 from posthouse.api.service import Endpoint
 from posthouse.api.web import openapi_json
 from posthouse.auth.keys import Algorithm, AppKeys, SigningKey, api_key_hash
@@ -130,6 +130,20 @@ class Cluster:
     def rebalance(self, dry_run: bool) -> Sequence[Move]:
         self.told.append(("rebalance", dry_run))
         return [Move(node="a", sessions=3, reason="a sheds")]
+
+    def events(self, limit: int, kind: str, subject: str) -> Events:
+        self.told.append(("events", limit, kind, subject))
+        event = EventView(
+            at_ms=1,
+            node="a",
+            incarnation=1,
+            number=1,
+            kind="drain",
+            subject="b",
+            why="b drains",
+            dry_run=True,
+        )
+        return Events(asked="a", events=(event,))
 
 
 def node_status(name: str) -> NodeStatus:

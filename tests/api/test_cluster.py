@@ -11,6 +11,7 @@ async def test_only_operators_may(site: Site, caller: Caller) -> None:
         await site.get("/cluster/nodes", caller),
         await site.post("/cluster/drain", caller, {"node": "a"}),
         await site.post("/cluster/rebalance", caller, {}),
+        await site.get("/cluster/events", caller),
     ):
         assert (reply.status, reply.code) == (401, "unauthorized")
     assert site.cluster.told == []
@@ -49,3 +50,16 @@ async def test_rebalancing_may_be_tried_dry(site: Site) -> None:
     reply = await site.post("/cluster/rebalance", OPERATOR, {"dry_run": True})
     assert reply.body == {"dry_run": True, "moves": [{"node": "a", "sessions": 3, "reason": "a sheds"}]}
     assert site.cluster.told == [("rebalance", True)]
+
+
+async def test_events_are_told_with_their_reasons(site: Site) -> None:
+    reply = await site.get("/cluster/events?limit=5&kind=drain&subject=b", OPERATOR)
+    (event,) = reply.body["events"]
+    assert (event["kind"], event["subject"], event["why"], event["dry_run"]) == (
+        "drain",
+        "b",
+        "b drains",
+        True,
+    )
+    assert site.cluster.told == [("events", 5, "drain", "b")]
+    assert (await site.get("/cluster/events?limit=0", OPERATOR)).status == 400

@@ -8,12 +8,14 @@ from msgspec import Meta
 from posthouse.api.call import Call
 from posthouse.api.credentials import Access
 from posthouse.api.errors import ApiError
-from posthouse.api.operating import Drained, Move, Nodes, Refused
+from posthouse.api.operating import Drained, Events, Move, Nodes, Refused
 from posthouse.api.routes import Routes
 from posthouse.protocol.codes import Code
 
 WITHIN_S_MAX = 3_600.0
 WITHIN_S = 60.0
+
+EVENTS_LIMIT_MAX = 2_000
 
 NodeName = Annotated[str, Meta(min_length=1, max_length=128)]
 
@@ -30,6 +32,16 @@ class Rebalance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Even out sessions now, also where that is not automatic. `dry_run` only says what would be moved."""
 
     dry_run: bool = False
+
+
+class EventsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which events: the last `limit` of a kind, or about a node."""
+
+    limit: Annotated[int, Meta(ge=1, le=EVENTS_LIMIT_MAX)] = 200
+    kind: Annotated[
+        str, Meta(max_length=64, description="Such as `drain` or `readiness`; all when empty.")
+    ] = ""
+    subject: Annotated[str, Meta(max_length=128, description="Whom they concern; all when empty.")] = ""
 
 
 class Rebalanced(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,3 +76,9 @@ async def rebalance_nodes(call: Call, body: Rebalance) -> Rebalanced:
     """Even out the sessions of all nodes."""
     moves = call.context.cluster.rebalance(body.dry_run)
     return Rebalanced(dry_run=body.dry_run, moves=tuple(moves))
+
+
+@routes.get("/cluster/events", Access.OPERATOR)
+async def list_events(call: Call, query: EventsQuery) -> Events:
+    """What was decided and seen in the cluster, and why."""
+    return call.context.cluster.events(query.limit, query.kind, query.subject)

@@ -64,6 +64,30 @@ class Drained(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class EventView(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision or something seen: `kind` is a word such as `drain`, `subject` whom it concerns, `why` one sentence.
+
+    `node` told it as its `number`th since it started as `incarnation`: together they name it. `dry_run`: it was only
+    said what would be done.
+    """
+
+    at_ms: int
+    node: str
+    incarnation: int
+    number: int
+    kind: str
+    subject: str
+    why: str
+    dry_run: bool = False
+
+
+class Events(msgspec.Struct, frozen=True, kw_only=True):
+    """The last ones that the asked node knows of, oldest first."""
+
+    asked: str
+    events: tuple[EventView, ...]
+
+
 class Refused(Exception):
     """The cluster cannot do what an operator asks; the message says why and what to do."""
 
@@ -81,4 +105,8 @@ class Cluster(Protocol):
 
     def rebalance(self, dry_run: bool) -> Sequence[Move]:
         """Tell all nodes to even out, unless it is only asked what they would do."""
+        ...
+
+    def events(self, limit: int, kind: str, subject: str) -> Events:
+        """What was decided and why, as far as this node has heard. Empty texts choose all."""
         ...

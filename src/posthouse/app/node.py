@@ -186,7 +186,9 @@ class Node:
             settings=api_settings(self._config),
             clock=self._clock,
             new_id=lambda: secrets.token_urlsafe(16),
-            cluster=ClusterOperator(parts.balancing, lambda: parts.membership.snapshot, parts.publisher.post),
+            cluster=ClusterOperator(
+                parts.balancing, lambda: parts.membership.snapshot, parts.publisher.post, parts.events
+            ),
         )
         operators = OperatorKeys(
             [api_key_hash(operator_key(keys.resume_secret)), *self._config.operator.key_hashes]

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-from posthouse.api.operating import Drained, Move, Nodes, NodeStatus, Refused
+from posthouse.api.operating import Drained, Events, EventView, Move, Nodes, NodeStatus, Refused
 from posthouse.app.balancing import Balancing
 from posthouse.cluster.endpoints import others
+from posthouse.cluster.events import Event, Events as Audit
 from posthouse.cluster.snapshot import ClusterSnapshot, NodeView, Presence
 from posthouse.messaging.notes import DrainNote, Note, RebalanceNote
 
@@ -17,7 +18,9 @@ class ClusterOperator:
         balancing: Balancing,
         picture: Callable[[], ClusterSnapshot],
         post: Callable[[Sequence[Note]], None],
+        audit: Audit,
     ) -> None:
+        self._audit = audit
         self._balancing = balancing
         self._picture = picture
         self._post = post
@@ -54,6 +57,15 @@ class ClusterOperator:
         if not dry_run:
             self._post([RebalanceNote("an operator asked for it")])
         return moves
+
+    def events(self, limit: int, kind: str, subject: str) -> Events:
+        """From the ring in memory."""
+        found = self._audit.latest(limit, kind=kind, subject=subject)
+        return Events(asked=self._balancing.node, events=tuple(map(_view, found)))
+
+
+def _view(event: Event) -> EventView:
+    return EventView(**{name: getattr(event, name) for name in event.__struct_fields__})
 
 
 def _status(view: NodeView, now: float, share: float) -> NodeStatus:
