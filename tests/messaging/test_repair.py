@@ -145,6 +145,20 @@ async def test_whoever_takes_over_begins_where_the_other_was(clock: ManualClock)
     assert bench.told["n"] == [{"c": 5}]
 
 
+async def test_the_very_first_run_tells_what_was_committed_since_the_first_node_began(
+    tasks: Tasks, clock: ManualClock
+) -> None:
+    """Somebody comes to run it seconds later, when clients have long been served."""
+    bench = await Bench(clock).open()
+    bench.commit("old", 1)
+    await bench.repair().prepare()
+    bench.commit("c", 1)
+    tasks.supervise("repair", bench.repair().run)
+    await clock.advance(0.1)
+    await clock.advance(2)
+    assert bench.told["n"] == [{"c": 1}]
+
+
 async def test_a_gateway_that_does_not_listen_is_told_later_and_holds_up_nobody(
     tasks: Tasks, clock: ManualClock
 ) -> None:

@@ -3,6 +3,7 @@
 The order of starting and stopping is decided here: whoever is told something must be there before it is told.
 """
 
+import contextlib
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
@@ -41,7 +42,7 @@ from posthouse.messaging.readers import Roster
 from posthouse.messaging.receipts import Receipts
 from posthouse.messaging.repair import Repair
 from posthouse.protocol.codes import Code
-from posthouse.storage.base import Append, Database, Outcome
+from posthouse.storage.base import Append, Database, Outcome, StorageError
 
 _log = logger(__name__)
 
@@ -84,6 +85,11 @@ class Readers:
             (f"repair {self._name}", self.repair_turn.run),
             (f"poll {self._name}", self.poller.run),
         ]
+
+    async def prepare(self) -> None:
+        """Before this node serves anybody. A database that is away now has nothing to be told of."""
+        with contextlib.suppress(StorageError):
+            await self.repair.prepare()
 
     def _wake(self) -> None:
         self.roster.wake()
@@ -167,6 +173,8 @@ class Parts:
         await reach("cache.url", self.membership.join, self.clock)
         await reach("bus.url", self._subscribe, self.clock)
         await self.gateway.load_blocked(self.apps)
+        for readers in self.readers.values():
+            await readers.prepare()
         await self.probes.probe()
         for name, loop in self._loops():
             self.tasks.supervise(name, loop)

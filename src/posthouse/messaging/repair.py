@@ -28,6 +28,11 @@ class Repair:
         self.told = 0
         self.retold = 0
 
+    async def prepare(self) -> None:
+        """Before this node serves anybody: where the very first run begins is where the feed stands now, not when
+        somebody comes to run it. Raises `StorageError`."""
+        await self._begin()
+
     async def run(self) -> None:
         """Each second, tell of what was committed up to a second ago. Raises when it cannot go on; the next run begins
         at a place up to which everybody was told."""
@@ -44,7 +49,7 @@ class Repair:
                     await self._feed.store_position(self.NAME, position)
 
     async def _begin(self) -> FeedPosition:
-        """The first time of all, at the feed's end: sessions that come after this read the log themselves."""
+        """The first time of all, at the feed's end: sessions that come later read the log themselves."""
         position = await self._feed.position(self.NAME)
         if position == FEED_START:
             position = await self._feed.end()
