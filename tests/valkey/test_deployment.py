@@ -2,20 +2,25 @@
 
 import asyncio
 import contextlib
+import random
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from posthouse.kit.clock import SystemClock
 from posthouse.testing.valkey import LocalValkey
 from posthouse.testing.valkey_cluster import LocalValkeyCluster
 from posthouse.testing.valkey_sentinel import LocalSentinel
-from posthouse.valkey.address import parse
+from posthouse.valkey.address import Place, parse
 from posthouse.valkey.choosing import deployment
-from posthouse.valkey.cluster import slot_of
-from posthouse.valkey.link import LinkLimits, Misconfigured, Unavailable
+from posthouse.valkey.cluster import Cluster, slot_of
+from posthouse.valkey.link import Command, LinkLimits, Misconfigured, Reply, ReplyError, Unavailable
+from posthouse.valkey.sentinel import Sentinel
+from posthouse.valkey.server import Server
 from tests.valkey.certificate import write_certificate
 from tests.valkey.shared import BRISK, MODES, Sites, linked, until
 
@@ -163,3 +168,59 @@ def test_slots_are_those_of_the_specification() -> None:
     assert slot_of(b"foo{}{bar}") != slot_of(b"bar")
     assert slot_of(b"foo{{bar}}zap") == slot_of(b"{bar")
     assert slot_of(b"foo{bar}{zap}") == slot_of(b"bar")
+
+
+async def test_a_primary_that_becomes_a_replica_is_not_asked_any_more(sites: Sites) -> None:
+    """It would take messages and reach nobody with them."""
+    with sites.broken("alone") as site, LocalValkey() as other:
+        assert isinstance(site, LocalValkey)
+        async with linked(site.url, BRISK) as links:
+            site.call("REPLICAOF", "127.0.0.1", other.port)
+            await until(lambda: "replica" in str(links.trouble))
+            site.call("REPLICAOF", "NO", "ONE")
+            await until(lambda: links.up)
+
+
+class _Told(Cluster):
+    """A Cluster whose servers answer as they are told to here."""
+
+    told: Sequence[Any] = ()
+
+    async def _ask_all(self, servers: Iterable[Server], command: Command) -> list[tuple[Server, Reply]]:
+        seed = self._seeds[Place("127.0.0.1", 1)]
+        return [(seed, answer) for answer in self.told]
+
+
+async def test_the_map_that_most_servers_agree_on_counts_and_a_server_without_a_host_means_itself() -> None:
+    """One that was thawed or cut off still tells of the past."""
+    links = _Told(parse("redis+cluster://127.0.0.1:1"), BRISK, SystemClock(), random.Random(1))
+    new, old = [[0, 16_383, [b"", 2, b"id"]]], [[0, 16_383, [b"127.0.0.1", 1, b"id"]]]
+    answers: list[tuple[list[Any], int]] = [
+        ([old], 1), ([old, new, new], 2), ([new, ReplyError("CLUSTERDOWN"), []], 2)
+    ]  # fmt: skip
+    for told, port in answers:
+        links.told = told
+        await links._look()
+        assert links.server(b"key").place == Place("127.0.0.1", port)
+    await links.close()
+
+
+class _Said(Sentinel):
+    """A primary whose Sentinels answer as they are told to here."""
+
+    said: Sequence[Any] = ()
+
+    async def _ask_all(self, servers: Iterable[Server], command: Command) -> list[tuple[Server, Reply]]:
+        seed = self._seeds[Place("127.0.0.1", 1)]
+        return [(seed, answer) for answer in self.said]
+
+
+async def test_the_sentinel_that_knows_of_the_latest_failover_counts() -> None:
+    links = _Said(parse("redis+sentinel://127.0.0.1:1/x"), BRISK, SystemClock(), random.Random(1))
+    links.said = [
+        {b"ip": b"127.0.0.1", b"port": b"%d" % port, b"config-epoch": b"%d" % epoch}
+        for port, epoch in ((2, 9), (3, 10), (4, 9))
+    ]
+    await links._look()
+    assert links.server(b"key").place.port == 3
+    await links.close()

@@ -139,6 +139,8 @@ async def test_one_call_of_any_size_is_let_through_when_nothing_waits() -> None:
     async with linked_to(answer) as link:
         for _ in range(2):
             assert await link.ask("SET", "a", b"x" * 100_000) == b"OK"
+        small = [link.ask("SET", "a", b"x" * 1_000) for _ in range(8)]  # what was answered waits no more
+        assert await asyncio.gather(*small) == [b"OK"] * 8
 
 
 async def test_a_server_that_closes_breaks_the_link() -> None:
