@@ -41,6 +41,7 @@ async def test_people_on_different_nodes_talk_to_each_other(database: str, tmp_p
         assert verdict.holds, verdict
         assert await here.metric(0, "bus_messages_total") > 0
         assert await here.metric(1, "poll_rounds_total") < 20
+        assert await here.metric(0, 'servers{of="cache",what="servers_up"}') == 1
 
 
 async def test_a_node_killed_in_mid_sentence_costs_a_pause_and_no_message(

@@ -8,6 +8,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from posthouse.app.parts import Parts
+from posthouse.app.standing import standing
 from posthouse.cluster.snapshot import Presence
 from posthouse.gateway.listener import Listener
 from posthouse.health.canary import Canaries
@@ -61,6 +62,7 @@ class NodeMetrics(Collector):
             answers.add_metric([route, str(status)], count)
         yield answers
         yield self._verdicts()
+        yield from standing(self._parts.ports)
 
     def _verdicts(self) -> Metric:
         found = GaugeMetricFamily(
@@ -90,6 +92,8 @@ class NodeMetrics(Collector):
         )
         nodes = parts.membership.snapshot
         yield "nodes_known", "1 when the register of nodes was read", nodes.known
+        owed = sum(each.roster.owed for each in readers)
+        yield "roster_owed", "Account entries that wait for a database that is away", owed
         live = sum(view.presence is Presence.LIVE for view in nodes.nodes)
         yield "nodes_live", "Nodes that announce themselves", live
         running = sum(each.repair_turn.running + each.roster_turn.running for each in readers)
