@@ -34,9 +34,11 @@ def failure_of(error: Exception) -> Failure | None:
         return _of_client(error)
     if isinstance(error, ModelError):
         return Failure(_sentence(str(error)), exit_code=Exit.USAGE)
+    if isinstance(error, Unreachable):
+        todo = "Start it, or correct its address. A node needs it to begin, and goes on without it later."
+        return Failure(_sentence(str(error)), todo)
     if isinstance(
-        error,
-        ConfigError | SecretsError | FolderInUse | InvalidKey | InvalidAddress | StorageError | Unreachable,
+        error, ConfigError | SecretsError | FolderInUse | InvalidKey | InvalidAddress | StorageError
     ):
         return Failure(_sentence(str(error)))
     if isinstance(error, OSError) and error.strerror:
