@@ -81,7 +81,9 @@ class Town:
         self.history = History(SQUARE)
         self.clock = SystemClock()
 
-    async def person(self, user: str, node: int = 0, *, roams: bool = False, device: str = DEVICE) -> Person:
+    async def person(
+        self, user: str, node: int = 0, *, roams: bool = False, device: str = DEVICE, heartbeat_s: int = 2
+    ) -> Person:
         """Somebody who is connected."""
         url = self.nodes[node].url
 
@@ -95,7 +97,7 @@ class Town:
             runtime=self.runtime,
             catch_up="all",
             reconnect_jitter_s=0.5,
-            heartbeat_s=2,
+            heartbeat_s=heartbeat_s,
         )
         person = Person(user, client, self.history, device)
         self.people.append(person)
