@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -20,6 +21,7 @@ from posthouse.protocol.codes import Code
 from posthouse.storage.base import (
     CursorUpdate,
     Log,
+    PartlyUnavailable,
     Refused,
     StorageCorrupt,
     StorageError,
@@ -209,6 +211,28 @@ async def test_a_failure_refuses_every_frame_whose_position_may_have_been_lost(
     bench.say("ann", 2)
     await clock.advance(2)
     assert bench.codes() == [Code.UNAVAILABLE, Code.UNAVAILABLE]
+
+
+async def test_one_database_that_is_away_refuses_only_frames_with_what_lies_in_it(bench: Bench) -> None:
+    """The others are answered and shown: a frame with cursors of both is repeated whole."""
+    stored, failed = (
+        CursorUpdate("app", "ann", Cursor("c", 3, 3)),
+        CursorUpdate("app", "ben", Cursor("d", 3, 3)),
+    )
+    bench.cursors.faults = [PartlyUnavailable("one is away", [stored], [failed])]
+    answers: dict[str, Refused | None] = {}
+    for name, user, cursors in (
+        ("here", "ann", [Cursor("c", 3, 3)]),
+        ("there", "ben", [Cursor("d", 3, 3)]),
+        ("both", "ben", [Cursor("c", 1, 1), Cursor("d", 1, 1)]),
+        ("another's", "ann", [Cursor("d", 1, 1)]),
+    ):
+        bench.receipts.submit("app", user, cursors, partial(answers.__setitem__, name))
+    await bench.receipts.flush()
+    assert {name: answer and answer.code for name, answer in answers.items()} == {
+        "here": None, "there": Code.UNAVAILABLE, "both": Code.UNAVAILABLE, "another's": None,
+    }  # fmt: skip
+    assert bench.receipts.written == 1
 
 
 async def test_others_are_shown_what_was_stored_not_what_was_said(bench: Bench) -> None:

@@ -234,7 +234,7 @@ class Parts:
     def _commit(self) -> Commit:
         """One database needs no door."""
         commits = {name: readers.commit for name, readers in self.readers.items()}
-        return next(iter(commits.values())) if len(commits) == 1 else Commits(commits, self.ports.owner)
+        return next(iter(commits.values())) if len(commits) == 1 else Commits(commits, self.ports.owner, self.clock)
 
     def _connect(self) -> None:
         gateway, notes, membership = self.gateway, self.gateway.notes, self.membership

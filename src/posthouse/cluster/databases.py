@@ -27,6 +27,9 @@ SCATTER_TIMEOUT_S = 2.0
 AWAY_S = 1.0
 """How long a database that did not answer in time is not waited for again."""
 REFRESH_INTERVAL_S = 5.0
+STRANGER = (
+    "it is empty, and another one than before: restore the one that had this name, or correct its address"
+)
 
 
 class Databases:
@@ -108,6 +111,10 @@ class Databases:
         database = self.named[name]
         try:
             await database.open()
+            if name in self._epochs and _is_stranger(
+                name, await database.charter(), database.epoch, self._epochs
+            ):
+                raise StorageUnavailable(STRANGER)
             await self.on_open(name, database)
         except StorageError as error:
             if self._problems.get(name) != str(error):
@@ -120,7 +127,7 @@ class Databases:
 
     async def _charter(self) -> None:
         """Hear what each database says, deal if nothing was dealt, and tell those who know less than others."""
-        said = await self._said()
+        said = self._without_strangers(await self._said())
         self._note(said)
         if not any(charter.owners for charter in said.values()) and len(said) == len(self.named):
             await self._deal(said)
@@ -128,6 +135,17 @@ class Databases:
         self._dealt = self._dealt or any(charter.owners for charter in said.values())
         if self._dealt:
             await self._teach(said)
+
+    def _without_strangers(self, said: Mapping[str, Charter]) -> dict[str, Charter]:
+        """Leave out a database that has lost all it had: it would serve emptiness as if that were the truth."""
+        known = {name: epoch for charter in said.values() for name, epoch in charter.epochs.items()}
+        for name in [
+            name for name, own in said.items() if _is_stranger(name, own, self.opened[name].epoch, known)
+        ]:
+            del self.opened[name]
+            self._problems[name] = STRANGER
+            _log.error("a database was left out", database=name, reason=STRANGER)
+        return {name: charter for name, charter in said.items() if name in self.opened}
 
     async def _said(self) -> dict[str, Charter]:
         names = list(self.opened)
@@ -211,6 +229,11 @@ class Databases:
 
 async def _nothing(name: str, database: Database) -> None:
     """Nothing needs to be known of a database that opens."""
+
+
+def _is_stranger(name: str, own: Charter, epoch: str, known: Mapping[str, str]) -> bool:
+    """True of an empty database where the others know one with something in it."""
+    return own.empty and not own.owners and known.get(name, epoch) != epoch
 
 
 async def _charter_of(database: Database) -> Charter:

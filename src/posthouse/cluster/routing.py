@@ -37,6 +37,8 @@ R = TypeVar("R")
 
 ATTEMPTS_MAX = 6
 """Of a question whose shard is on the move: the last one comes most of a second after the first."""
+APPEND_ATTEMPTS_MAX = 2
+"""Of sends no more than it takes to learn of a move: what cannot be written yet must not keep others waiting."""
 
 
 class Parts(NamedTuple, Generic[K, R]):
@@ -71,7 +73,7 @@ class RoutedDatabase:
             return await self.databases.single.append(batch)
         outcomes: dict[int, Outcome] = {}
         left = list(range(len(batch)))
-        for attempt in range(ATTEMPTS_MAX):
+        for attempt in range(APPEND_ATTEMPTS_MAX):
             if not left:
                 break
             if attempt:

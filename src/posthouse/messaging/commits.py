@@ -9,9 +9,15 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from posthouse.cache.base import LogKey
+from posthouse.kit.clock import Clock
 from posthouse.messaging.commit import GroupCommit, Settle
 from posthouse.messaging.lane import Lane
-from posthouse.storage.base import Append, Outcome
+from posthouse.protocol.codes import Code
+from posthouse.storage.base import Append, Outcome, Refused
+
+MOVED_RETRIES_MAX = 5
+MOVED_RETRY_S = 0.05
+"""Before the first retry, and twice as long before each further one: 1.5 s in all, longer than a move holds writes up."""
 
 
 class Commit(Protocol):
@@ -42,9 +48,12 @@ class _Way:
 class Commits:
     """`owner(app, log)` names the database where a log lies now."""
 
-    def __init__(self, commits: Mapping[str, GroupCommit], owner: Callable[[str, str], str]) -> None:
+    def __init__(
+        self, commits: Mapping[str, GroupCommit], owner: Callable[[str, str], str], clock: Clock
+    ) -> None:
         self._commits = commits
         self._owner = owner
+        self._clock = clock
         self._ways: dict[LogKey, _Way] = {}
 
     def submit(
@@ -66,7 +75,16 @@ class Commits:
         way.commit.submit(append, settled, lane, number, origin)
 
     async def append(self, append: Append) -> Outcome:
-        """As `GroupCommit.append`."""
+        """As `GroupCommit.append`. While its log is being moved it is tried again: nobody else repeats it."""
+        outcome = await self._append(append)
+        for attempt in range(MOVED_RETRIES_MAX):
+            if not isinstance(outcome, Refused) or outcome.code != Code.MOVED:
+                break
+            await self._clock.sleep(MOVED_RETRY_S * 2**attempt)
+            outcome = await self._append(append)
+        return outcome
+
+    async def _append(self, append: Append) -> Outcome:
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
         def settle(_: Append, outcome: Outcome) -> None:

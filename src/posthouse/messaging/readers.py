@@ -36,6 +36,8 @@ APPENDS_MAX = 500
 POLL_INTERVAL_S = 1.0
 APPEND_TIMEOUT_S = 3.0
 """A database that has not answered for so long is asked again later; its answer may still come, and repeats nothing."""
+STORE_INTERVAL_S = 2.0
+"""Between two notes of how far it has read. After a crash it reads the rest again, which does nothing twice."""
 OWED_ENTRIES_MAX = 10_000
 """Beyond it the reader begins again where nothing was owed yet, after a pause."""
 
@@ -70,16 +72,20 @@ class Roster:
         """Read for ever, from where the database says. Raises when it cannot go on; what was done is done once."""
         self._owed = {}
         stored = position = await self._feed.position(self.NAME)
+        stored_at = -STORE_INTERVAL_S
         while True:
             self._wake.clear()
+            end = await self._feed.end()
             owed, self._owed = self._owed, {}
             await self._apply(append for appends in owed.values() for append in appends)
             while items := await self._feed.tail(position, PAGE_ENTRIES_MAX, ROSTER_KINDS):
                 await self._apply(append for item in items for append in account_appends(item))
                 position = items[-1].position
-            if stored < position and not self._owed:
+            position = max(position, end)  # nothing is left to read up to there: it may be cleared away
+            now = self._clock.monotonic()
+            if stored < position and not self._owed and now - stored_at >= STORE_INTERVAL_S:
                 await self._feed.store_position(self.NAME, position)
-                stored = position
+                stored, stored_at = position, now
             await wait_event(self._wake, POLL_INTERVAL_S, self._clock)
 
     async def _apply(self, appends: Iterable[Append]) -> None:

@@ -8,6 +8,7 @@ on demand. Bounded: beyond `pending_cursors_max` an update is refused as `busy` 
 from collections import deque
 from collections.abc import Callable, Sequence
 from math import inf
+from typing import NamedTuple
 
 from posthouse.kit.clock import Clock
 from posthouse.messaging.notes import CursorsNote
@@ -16,7 +17,7 @@ from posthouse.model.cursor import Cursor
 from posthouse.protocol.codec import encode
 from posthouse.protocol.codes import Code
 from posthouse.protocol.frames import CursorsPush, MemberCursor
-from posthouse.storage.base import Append, CursorUpdate, Log, Refused, StorageError
+from posthouse.storage.base import Append, CursorUpdate, Log, PartlyUnavailable, Refused, StorageError
 
 SHOWN_MEMBERS_MAX = 100
 COUNT_TTL_S = 10.0
@@ -37,8 +38,21 @@ class _Moved:
         self.read = self.delivered = 0
 
 
+class _Frame(NamedTuple):
+    """Positions that a client said, and whom to answer once they are written."""
+
+    since: float
+    answer: Answer
+    app: str
+    user: str
+    cursors: Sequence[Cursor]
+
+    def keys(self) -> list[tuple[str, str, str]]:
+        return [(self.app, self.user, cursor.conv) for cursor in self.cursors]
+
+
 class Receipts:
-    """Write-behind for cursors of one database. `run` is the loop."""
+    """Write-behind for cursors. `run` is the loop. One of several databases that is away harms only what lies in it."""
 
     def __init__(
         self,
@@ -57,7 +71,7 @@ class Receipts:
         self._pending_max = pending_cursors_max
         self._known_max = known_conversations_max
         self._pending: dict[tuple[str, str, str], _Moved] = {}  # those that moved first stand first
-        self._answers: deque[tuple[float, Answer]] = deque()
+        self._answers: deque[_Frame] = deque()
         self._members: dict[ConvKey, int] = {}
         self._recount_at = 0.0
         self.written = 0
@@ -69,7 +83,7 @@ class Receipts:
             return
         for cursor in cursors:
             self._move(app, user, cursor.conv, cursor.read, cursor.delivered)
-        self._answers.append((self._clock.monotonic(), answer))
+        self._answers.append(_Frame(self._clock.monotonic(), answer, app, user, cursors))
 
     def sent(self, append: Append, seq: int) -> None:
         """Whoever writes a message has read up to it. A hint: dropped when too much waits."""
@@ -96,12 +110,15 @@ class Receipts:
         """Write, answer, show what has waited since then. What could not be written is refused: the client repeats it.
 
         A frame's cursors began to wait with it or before, so all of them are written when it is answered. After a
-        failure every waiting frame is refused, for what was lost may have been the position of a later one.
+        failure every waiting frame that it may concern is refused, for what was lost may have been a later one's.
         """
         updates = self._take_updates(since)
         until = len(self._answers)
         try:
-            stored = await self._log.advance(updates) if updates else []
+            stored: Sequence[CursorUpdate] = await self._log.advance(updates) if updates else []
+        except PartlyUnavailable as error:
+            stored = error.stored
+            until -= self._refuse(until, error)
         except StorageError as error:
             self._answer(until, inf, Refused(error.code, str(error)))
             return
@@ -126,9 +143,19 @@ class Receipts:
     def _answer(self, count: int, since: float, refusal: Refused | None) -> None:
         """Answer of the first `count` frames those that have waited since then."""
         for _ in range(count):
-            if self._answers[0][0] > since:
+            if self._answers[0].since > since:
                 return
-            self._answers.popleft()[1](refusal)
+            self._answers.popleft().answer(refusal)
+
+    def _refuse(self, count: int, error: PartlyUnavailable) -> int:
+        """Refuse of the first `count` frames those that name a cursor which was not stored; how many."""
+        lost = {(each.app, each.user, each.cursor.conv) for each in error.failed}
+        frames = [self._answers.popleft() for _ in range(count)]
+        refused = [each for each in frames if not lost.isdisjoint(each.keys())]
+        self._answers.extendleft(reversed([each for each in frames if lost.isdisjoint(each.keys())]))
+        for each in refused:
+            each.answer(Refused(error.code, str(error)))
+        return len(refused)
 
     async def _show(self, stored: Sequence[CursorUpdate]) -> None:
         """Tell of positions as they were stored, which is never what a stranger said, and never beyond the head."""

@@ -1,13 +1,8 @@
-"""The storage port: three small protocols that every engine implements with the same meaning.
+"""The storage port: what conversations and accounts (`Log`), users (`Directory`) and readers of the feed (`Feed`) ask.
 
-`Log` holds conversations and account logs, `Feed` gives a database's entries in commit order, `Directory` holds
-what an application says about its users. All methods may raise `StorageUnavailable` (the outcome is certain: nothing
-was done) and its subclasses; reads may raise `StorageCorrupt`. "No such conversation" and "not a member" are
-answers (`Refused`), not errors. The contract suite in posthouse.testing.contracts.storage runs on every engine.
-
-No question joins two shards: what lies with a user and what lies with conversations is asked for apart. One question
-about many users or conversations may concern several databases of which some cannot be asked: then `None` in an answer
-is "unknown", never "no" or "none". One database never answers so: it raises.
+Every method may raise `StorageUnavailable` (for certain nothing was done); reads may raise `StorageCorrupt`. "No" is an
+answer, not an error. No question joins two shards; where one about many concerns several databases, None in its answer
+means "unknown", never "no" or "none": one database never answers so. posthouse.testing.contracts.storage tests it all.
 """
 
 from collections.abc import Mapping, Sequence
