@@ -275,6 +275,6 @@ def explained() -> Iterator[None]:
         ) from None
     except ProgramMissing as error:
         what, _, todo = str(error).partition(": ")
-        raise Failure(f"{what}.", f"{todo[:1].upper()}{todo[1:]}") from None
+        raise Failure(f"{what}.", f"Install it with: {todo}") from None
     except Refused as error:
         raise Failure(str(error), error.todo) from None

@@ -56,7 +56,7 @@ class Chaos:
         for number in range(1, runs + 1):
             self._tell(f"{scenario.name}, run {number} of {runs}")
             done.append(await self._run(scenario))
-        return _recording(scenario, done, self._load)
+        return recording_of(scenario, done, self._load)
 
     async def _run(self, scenario: Scenario) -> Run:
         if self._cluster is None:
@@ -91,7 +91,7 @@ async def _seen(site: Site, windows: list[Window], begun: float) -> Run:
         p99 = percentile(await site.pauses(window.since, window.until, window.scope), 0.99)
         if p99 > window.budget_s:
             breaches.append(f"{window.what}: p99 {p99:.1f} s, allowed {window.budget_s:g} s")
-    moments = _moments(await site.seconds(), begun)
+    moments = moments_of(await site.seconds(), begun)
     marks = [msgspec.structs.replace(mark, at_s=round(at - begun, 2)) for at, mark in site.marks]
     standing = await site.standings()
     return Run(
@@ -101,12 +101,12 @@ async def _seen(site: Site, windows: list[Window], begun: float) -> Run:
         moments=moments,
         marks=marks,
         seconds=site.now() - begun,
-        recovered_s=_recovered_s(moments, first.since - begun),
+        recovered_s=recovered_s(moments, first.since - begun),
         failed=standing.failed,
     )
 
 
-def _moments(workers: list[dict[int, Second]], begun: float) -> list[Moment]:
+def moments_of(workers: list[dict[int, Second]], begun: float) -> list[Moment]:
     seconds = sorted({second for worker in workers for second in worker})
     moments = []
     for second in seconds[:-1]:  # the last one is not over
@@ -126,7 +126,7 @@ def _moments(workers: list[dict[int, Second]], begun: float) -> list[Moment]:
     return [moment for moment in moments if moment.at_s >= 0]
 
 
-def _recovered_s(moments: Sequence[Moment], fault_at_s: float) -> float | None:
+def recovered_s(moments: Sequence[Moment], fault_at_s: float) -> float | None:
     """From the fault until deliveries are what they were, for three seconds; None if never."""
     before = [moment.delivered for moment in moments if 3 <= moment.at_s < fault_at_s - 1]
     usual = percentile(before, 0.5)
@@ -137,7 +137,7 @@ def _recovered_s(moments: Sequence[Moment], fault_at_s: float) -> float | None:
     return None
 
 
-def _recording(scenario: Scenario, runs: list[Run], load: Load) -> Recording:
+def recording_of(scenario: Scenario, runs: list[Run], load: Load) -> Recording:
     """All runs together; the timeline is that of the run with the longest pause."""
     pauses = [pause for run in runs for pause in run.pauses]
     worst = max(runs, key=lambda run: max(run.pauses, default=0.0))

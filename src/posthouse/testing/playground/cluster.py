@@ -35,6 +35,9 @@ ANSWER_TIMEOUT_S = 150.0
 UP_TIMEOUT_S = 180.0
 DOWN_TIMEOUT_S = 30.0
 POLL_S = 0.2
+SILENCE_S_MAX = 20.0
+"""A playground that has not answered for so long while it comes up has ended."""
+_IN_BACKGROUND = '"$@" </dev/null >/dev/null 2>&1 &'
 AS_ORDINARY_USER = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
 """PostgreSQL refuses root: in a user namespace root's processes are those of an ordinary user, with root's files."""
 
@@ -66,9 +69,17 @@ class Cluster:
         find_programs()
         self._take_folder()
         (self.folder / PLAN_FILE).write_bytes(msgspec.json.encode(plan))
+        command = [*_as_user(), sys.executable, "-m", KEEPER, str(self.folder)]
+        if detached:
+            subprocess.run(
+                ["/bin/sh", "-c", _IN_BACKGROUND, "playground", *command, "detached"],
+                check=True,
+                start_new_session=True,
+            )
+            return
         self._keeper = subprocess.Popen(
-            [*_as_user(), sys.executable, "-m", KEEPER, self.folder, "detached" if detached else "attached"],
-            stdin=subprocess.DEVNULL if detached else subprocess.PIPE,
+            [*command, "attached"],
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -77,18 +88,20 @@ class Cluster:
 
     def wait_up(self, show: Callable[[ClusterStatus], None] = lambda status: None) -> ClusterStatus:
         """Return once all is up; `show` is called with each look at it. Raises `Refused` when it cannot be."""
-        give_up_at = _clock.monotonic() + UP_TIMEOUT_S
+        begun = heard_at = _clock.monotonic()
         while True:
             with contextlib.suppress(NotRunning):
                 status = self.status()
+                heard_at = _clock.monotonic()
                 show(status)
                 if status.state == "up":
                     return status
                 if status.state == "failed":
                     raise Refused(status.error, status.todo)
-            if self._keeper is not None and self._keeper.poll() is not None:
+            ended = self._keeper is not None and self._keeper.poll() is not None
+            if ended or _clock.monotonic() - heard_at > SILENCE_S_MAX:
                 raise Refused("The playground ended while it came up.")
-            if _clock.monotonic() > give_up_at:
+            if _clock.monotonic() - begun > UP_TIMEOUT_S:
                 raise Refused(f"The playground was not up after {UP_TIMEOUT_S:g} s.")
             _pause()
 
