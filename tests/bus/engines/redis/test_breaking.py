@@ -13,6 +13,7 @@ from posthouse.testing.valkey import LocalValkey
 from posthouse.testing.valkey_cluster import LocalValkeyCluster
 from posthouse.testing.valkey_sentinel import LocalSentinel
 from posthouse.valkey.cluster import slot_of
+from posthouse.valkey.link import Unavailable
 from tests.valkey.shared import BRISK, PATIENCE_S, Sites, fresh_prefix, linked, until
 
 
@@ -245,3 +246,15 @@ async def test_a_channel_whose_slot_moves_is_followed(sites: Sites) -> None:
             assert links.server(bus._channel("one")).place.port == target.port
             await asyncio.to_thread(site.move_slot, slot, source)
             await bus.close()
+
+
+async def test_a_subscription_that_the_server_ends_is_made_anew(bus: RedisBus) -> None:
+    """As a Cluster's server does that gives the slot away; the map need not tell of it when the slot comes back."""
+    gateway = Gateway()
+    await gateway.subscribe(bus)
+    link = bus._subscriptions["one"]._link
+    assert link is not None
+    with pytest.raises(Unavailable, match="given the channel away"):
+        await link.ask("SUNSUBSCRIBE", bus._channel("one"))
+    await until(lambda: gateway.standing == [False, True])
+    await until_heard(bus, gateway, b"after")
