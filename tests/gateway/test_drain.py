@@ -27,7 +27,7 @@ def gone(among: list[Guest]) -> int:
 def close_all(among: list[Guest]) -> None:
     """What the network does after a close."""
     for guest in among:
-        if guest.ended and guest.session.host.connections & {guest.session}:  # type: ignore[attr-defined]
+        if guest.ended and guest.session in guest.session.host.connections:  # type: ignore[attr-defined]
             guest.session.closed(guest.ended)
 
 

@@ -72,7 +72,7 @@ class Shell:
         self._closed = False
         self._synced = asyncio.Event()
         self._drained: list[asyncio.Future[None]] = []
-        self._pending: set[asyncio.Future[Answer | Error]] = set()
+        self._pending: dict[asyncio.Future[Answer | Error], None] = {}
         self._prefix = f"{runtime.rng.getrandbits(64):016x}-"
         self._sends = 0
 
@@ -186,12 +186,12 @@ class Shell:
                 future.set_result(answer)
 
         request = core.requests.ask(build, settle, lasts=True)
-        self._pending.add(future)
+        self._pending[future] = None
         self.flush_soon()
         try:
             return await future
         finally:
-            self._pending.discard(future)
+            self._pending.pop(future, None)
             core.requests.give_up(request)
 
     async def token(self, fresh: bool) -> str:

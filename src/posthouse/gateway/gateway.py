@@ -61,7 +61,7 @@ class Gateway:
         self.clock = clock
         self.limits = limits
         self.codes: Counter[int] = Counter()
-        self.connections: set[Session] = set()
+        self.connections: dict[Session, None] = {}  # in the order in which they came
         self.sessions: dict[str, Session] = {}
         self._canaries: set[Session] = set()
         self.tasks = Tasks(clock)
@@ -100,7 +100,7 @@ class Gateway:
     def accept(self, socket: Socket) -> Session:
         """The handler of a new socket."""
         session = Session(self, socket, self.clock.monotonic())
-        self.connections.add(session)
+        self.connections[session] = None
         return session
 
     def admit(self, session: Session) -> bool:
@@ -114,7 +114,7 @@ class Gateway:
 
     def forget(self, session: Session) -> None:
         """The socket is closed."""
-        self.connections.discard(session)
+        self.connections.pop(session, None)
         self._canaries.discard(session)
         self.sessions.pop(session.id, None)
         self.devices.forget(session)

@@ -23,7 +23,7 @@ def start(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
 
 async def wait_event(event: asyncio.Event, seconds: float, clock: Clock) -> None:
     """Return when `event` is set or `seconds` have passed, whichever is first."""
-    waiting = {start(_waited(event)), start(clock.sleep(seconds))}
+    waiting = (start(_waited(event)), start(clock.sleep(seconds)))
     try:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -52,7 +52,7 @@ class Tasks:
     def __init__(self, clock: Clock, backoff: Backoff | None = None) -> None:
         self._clock = clock
         self._backoff = backoff or Backoff(first_s=0.1, longest_s=5.0)
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], None] = {}  # ended in the order in which they began
         self.crashes = 0
 
     @property
@@ -76,8 +76,11 @@ class Tasks:
         await asyncio.gather(*running, return_exceptions=True)
 
     def _own(self, task: asyncio.Task[None]) -> None:
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        self._running[task] = None
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._running.pop(task, None)
 
     async def _guard(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         try:

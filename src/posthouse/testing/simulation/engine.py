@@ -16,6 +16,7 @@ from posthouse.protocol.frames import MemberCursor
 from posthouse.storage.base import (
     FEED_START,
     Append,
+    Charter,
     Condition,
     CursorUpdate,
     FeedEntry,
@@ -157,6 +158,12 @@ class SimulatedEngine:
         return await self._query(
             lambda tables: [user for (of, user), one in tables.people.items() if of == app and one.blocked]
         )
+
+    async def charter(self) -> Charter:
+        return await self._query(lambda tables: tables.charter._replace(empty=not tables.logs))
+
+    async def learn(self, charter: Charter) -> None:
+        await self._write(lambda: self._database.commit(lambda tables: tables.learn(charter)))
 
     # --------------------------------------------------------------------------------------------------------------
 

@@ -118,8 +118,23 @@ class Network:
     def heal(self) -> None:
         """All cuts are mended; what was held goes on."""
         self._cuts.clear()
+        self._wake()
+
+    def mend(self, source: str, target: str) -> None:
+        """This cut is mended; what it held goes on."""
+        self._cuts.discard((source, target))
+        self._wake()
+
+    def _wake(self) -> None:
         healed, self._healed = self._healed, asyncio.Event()
         healed.set()
+
+    def reset(self, name: str) -> None:
+        """Every connection of a host breaks off."""
+        host = self.hosts[name]
+        ended, host.ended = host.ended, []
+        for tell in ended:
+            tell()
 
     def is_cut(self, source: str, target: str) -> bool:
         """True while nothing gets from one to the other."""

@@ -1,7 +1,7 @@
 """The people of a simulated cluster: each the real SDK on a host of its own, what it said and what it was given."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from posthouse.client import Client
 from posthouse.client.errors import ClientClosed, OutboxFull, SendRefused
@@ -23,9 +23,11 @@ class Person:
         token: str,
         device: Device,
         histories: Mapping[str, History],
+        note: Callable[[str], None],
     ) -> None:
         user, name = device
         self.host = host
+        self.runtime = runtime
         self.device = device
         self.client = Client(
             address,
@@ -39,6 +41,7 @@ class Person:
         self.said = 0
         self.refusals: list[str] = []
         self._histories = histories
+        self._note = note
         self._readers: dict[str, Reader] = {}
         self._posted: list[Posted] = []
         self.client.on(EntryReceived)(self._see)
@@ -46,6 +49,11 @@ class Person:
     async def start(self) -> None:
         """Begin to connect."""
         await self.client.start()
+
+    async def close(self) -> None:
+        """Leave."""
+        await self.client.close()
+        await self.runtime.close()
 
     async def talk(self, convs: Sequence[str], rng: random.Random, sends: int, within_s: float) -> None:
         """Say things, now and then several in one breath."""
@@ -72,7 +80,8 @@ class Person:
 
     def join(self, conv: str) -> None:
         """This device is to see a conversation."""
-        self._readers.setdefault(conv, self._histories[conv].reader("/".join(self.device), self.device[0]))
+        if conv not in self._readers:
+            self._readers[conv] = self._histories[conv].reader("/".join(self.device), self.device[0])
 
     def _say(self, conv: str, text: str) -> None:
         try:
@@ -87,3 +96,4 @@ class Person:
     def _see(self, event: EntryReceived) -> None:
         self.join(event.conv)
         self._readers[event.conv].see(event.entry)
+        self._note(f"{self.device[1]} {self.device[0]} {event.conv} {event.seq}")

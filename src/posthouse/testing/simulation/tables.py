@@ -16,7 +16,17 @@ from posthouse.model.cursor import Cursor
 from posthouse.model.entry import Entry
 from posthouse.model.ids import account_id
 from posthouse.protocol.frames import MemberCursor, Summary
-from posthouse.storage.base import CursorUpdate, FeedEntry, FeedPosition, Inbox, Listed, Page, Refused, User
+from posthouse.storage.base import (
+    Charter,
+    CursorUpdate,
+    FeedEntry,
+    FeedPosition,
+    Inbox,
+    Listed,
+    Page,
+    Refused,
+    User,
+)
 from posthouse.storage.marks import Mark
 from posthouse.storage.rows import EntryRow, LogKey, LogRow, MemberRow, Needs, Plan, SendKey, Sent, State
 from posthouse.storage.visible import LogFacts, Span, page_of, view_of, within
@@ -62,6 +72,7 @@ class Tables:
         self.people: dict[tuple[str, str], User] = {}
         self.readers: dict[str, FeedPosition] = {}
         self.feed: list[FeedRow] = []
+        self.charter = Charter((), {}, True)
 
     # Transactions -------------------------------------------------------------------------------------------------
 
@@ -125,6 +136,11 @@ class Tables:
     def put_user(self, app: str, user: User) -> None:
         """Create or replace."""
         self.people[app, user.user] = user
+
+    def learn(self, said: Charter) -> None:
+        """As `Database.learn` says. What was dealt stays: nothing moves here."""
+        own = self.charter
+        self.charter = Charter(own.owners or said.owners, {**own.epochs, **said.epochs}, not self.logs)
 
     def store_position(self, reader: str, position: FeedPosition) -> None:
         """A feed reader has come so far; never back."""
