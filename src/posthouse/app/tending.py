@@ -26,7 +26,7 @@ from posthouse.health.vitals import Vitals
 from posthouse.kit.clock import Clock
 from posthouse.model.conversation import Kind, Role
 from posthouse.model.ids import account_id
-from posthouse.storage.base import Append, Create, Outcome, Refused, StorageUnavailable
+from posthouse.storage.base import Append, Create, Outcome, Refused, StorageUnavailable, Trimming
 from posthouse.storage.changes import kind_of
 
 NESTS_TRIED_MAX: Final = 10_000
@@ -131,9 +131,9 @@ class CanaryKeeper:
 
     async def trim(self, nest: Nest, first_seq: int) -> None:
         """Cut the log back, where the engine can."""
-        trim = getattr(self._ports.log, "trim", None)
-        if trim is not None:
-            await trim(CANARY_APP, nest.conv, first_seq)
+        database = self._ports.databases[self._ports.owner(CANARY_APP, nest.conv)]
+        if isinstance(database, Trimming):
+            await database.trim(CANARY_APP, nest.conv, first_seq)
 
     def _first(self, database: str, log: Callable[[str], str]) -> str:
         for number in range(NESTS_TRIED_MAX):

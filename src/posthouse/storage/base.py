@@ -6,7 +6,7 @@ means "unknown", never "no" or "none": one database never answers so. posthouse.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -380,6 +380,19 @@ class Database(Storage, Feed, Protocol):
     async def learn(self, charter: Charter) -> None:
         """Note what other databases say, where it is newer. A shard becomes its own only when it was dealt to it before
         anything was, or when its move here has been completed over there: never because others say so."""
+        ...
+
+
+@runtime_checkable
+class Trimming(Protocol):
+    """What an engine may offer besides: cutting a log back at its beginning."""
+
+    async def trim(self, app: str, conv: str, first_seq: int) -> None:
+        """Drop the entries below `first_seq`, durably; the newest one always stays, and numbers go on. Never back.
+
+        What is dropped is not recognised when it is sent again: only for logs whose senders do not repeat so late.
+        Raises `StorageUnavailable`, and `Moved` where another database has the log.
+        """
         ...
 
 

@@ -6,10 +6,10 @@ import pytest
 
 from posthouse.kit.clock import SystemClock
 from posthouse.storage.engines.sqlite.database import SqliteDatabase
-from posthouse.testing.contracts.storage import OpenDatabase, StorageContract
+from posthouse.testing.contracts.storage import OpenDatabase, StorageContract, TrimmingContract
 
 
-class TestSqlite(StorageContract):
+class TestSqlite(StorageContract, TrimmingContract):
     @pytest.fixture
     def open_database(self, tmp_path: Path) -> OpenDatabase:
         async def opened() -> SqliteDatabase:

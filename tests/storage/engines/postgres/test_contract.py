@@ -4,10 +4,10 @@ import pytest
 
 from posthouse.kit.clock import SystemClock
 from posthouse.storage.engines.postgres.database import PostgresDatabase
-from posthouse.testing.contracts.storage import OpenDatabase, StorageContract
+from posthouse.testing.contracts.storage import OpenDatabase, StorageContract, TrimmingContract
 
 
-class TestPostgres(StorageContract):
+class TestPostgres(StorageContract, TrimmingContract):
     @pytest.fixture
     def open_database(self, dsn: str) -> OpenDatabase:
         async def opened() -> PostgresDatabase:

@@ -36,7 +36,7 @@ from posthouse.storage.base import (
     User,
     UserConv,
 )
-from posthouse.storage.engines.postgres import cursors, directory, feed, lists, reading
+from posthouse.storage.engines.postgres import cursors, directory, feed, lists, reading, trimming
 from posthouse.storage.engines.postgres.appending import append
 from posthouse.storage.engines.postgres.connection import Connection
 from posthouse.storage.engines.postgres.errors import Collided, Lost, Unstorable, mapping
@@ -277,6 +277,11 @@ class PostgresDatabase:
         return await self._read(
             lambda connection: cursors.cursors(connection, app, conv, users), [(app, conv)]
         )
+
+    async def trim(self, app: str, conv: str, first_seq: int) -> None:
+        """As `Trimming.trim` says."""
+        own = self._ownership.of([(app, conv)])
+        await self._write(lambda connection: trimming.trim(connection, app, conv, first_seq, own), own)
 
     # Feed ---------------------------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ from posthouse.storage.base import (
     User,
     UserConv,
 )
-from posthouse.storage.engines.sqlite import charters, cursors, directory, feed, lists, reading
+from posthouse.storage.engines.sqlite import charters, cursors, directory, feed, lists, reading, trimming
 from posthouse.storage.engines.sqlite.appending import append, refusals
 from posthouse.storage.engines.sqlite.checkpoints import Checkpoints
 from posthouse.storage.engines.sqlite.connection import open_reader, open_writer
@@ -153,6 +153,10 @@ class SqliteDatabase:
 
     async def cursors(self, app: str, conv: str, users: Sequence[str]) -> list[MemberCursor]:
         return await self._read(lambda connection: cursors.cursors(connection, app, conv, users))
+
+    async def trim(self, app: str, conv: str, first_seq: int) -> None:
+        """As `Trimming.trim` says."""
+        await self._write(lambda connection: trimming.trim(connection, app, conv, first_seq))
 
     # Feed -----------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from posthouse.testing.contracts.storage.membership import Membership
 from posthouse.testing.contracts.storage.opened import OpenDatabase, Opened
 from posthouse.testing.contracts.storage.reading import Reading
 from posthouse.testing.contracts.storage.talk import Talk
+from posthouse.testing.contracts.storage.trimming import Trimmed
 
 
 class RoutedContract(Appending, Membership, Reading, Lists, Directories, Lasting):
@@ -18,4 +19,8 @@ class StorageContract(RoutedContract, Feeding, Conditions, Charters):
     """All of what a `Database` must do, whatever engine it is."""
 
 
-__all__ = ["OpenDatabase", "Opened", "RoutedContract", "StorageContract", "Talk"]
+class TrimmingContract(Trimmed):
+    """All of what an engine must do that can cut logs back."""
+
+
+__all__ = ["OpenDatabase", "Opened", "RoutedContract", "StorageContract", "Talk", "TrimmingContract"]
