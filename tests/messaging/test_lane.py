@@ -42,41 +42,77 @@ def test_a_refusal_for_good_settles_the_send() -> None:
     assert len(lane) == 0
 
 
-@given(st.lists(st.sampled_from(["send", "commit", "commit", "fail", "drop"]), max_size=80))
+def test_a_second_refusal_while_the_first_is_being_repeated_holds_back_as_well() -> None:
+    """Refused by the rate limit one after the other, while what was let through waits to be committed."""
+    lane = Lane()
+    lane.refused("c", "1", lane.enter("c", "1"), Code.RATE_LIMITED)
+    again, second, third = lane.enter("c", "1"), lane.enter("c", "2"), lane.enter("c", "3")
+    lane.refused("c", "3", third, Code.RATE_LIMITED)
+    assert not lane.enter("c", "4")
+    assert lane.admits("c", again)
+    assert lane.admits("c", second)
+    lane.settled("c", again)
+    assert not lane.enter("c", "4"), "the third has not come again"
+    assert lane.enter("c", "3")
+    assert lane.enter("c", "4")
+
+
+def test_what_was_barred_stays_so_when_the_repetition_is_refused_in_its_turn() -> None:
+    lane = Lane()
+    first, second = lane.enter("c", "1"), lane.enter("c", "2")
+    lane.refused("c", "1", first, Code.UNAVAILABLE)
+    lane.refused("c", "1", lane.enter("c", "1"), Code.RATE_LIMITED)
+    assert not lane.admits("c", second)
+    again = lane.enter("c", "1")
+    assert not lane.admits("c", second)
+    lane.settled("c", again)
+    assert lane.admits("c", lane.enter("c", "2"))
+
+
+EVENTS = st.sampled_from(
+    ["send", "send at a full door", "commit", "commit", "fail", "drop", "repeat", "repeat one"]
+)
+
+
+@given(st.lists(EVENTS, max_size=80))
 def test_however_sends_fail_and_are_repeated_they_are_committed_in_the_order_made(events: list[str]) -> None:
-    """A client that repeats in order what was refused for now, against a queue that fails at random."""
+    """A client that repeats in order what was refused for now; the door may be full, and the queue fails."""
     lane, made, committed = Lane(), 0, list[int]()
     unsettled: deque[int] = deque()
     queue: deque[tuple[int, int]] = deque()
     refused: set[int] = set()
 
-    def offer(send: int) -> None:
+    def offer(send: int, *, full: bool = False) -> None:
         number = lane.enter("c", str(send))
-        if number:
+        if number and not full:
             queue.append((send, number))
             refused.discard(send)
-        else:
-            refused.add(send)
+            return
+        refused.add(send)
+        if number:
+            lane.refused("c", str(send), number, Code.RATE_LIMITED)
 
     for event in [*events, *["commit"] * 200]:
-        if event == "send":
+        if event.startswith("send"):
             made += 1
             unsettled.append(made)
-            offer(made)
-        elif queue:
+            offer(made, full=event != "send")
+        elif queue and not event.startswith("repeat"):
             send, number = queue.popleft()
-            if event == "commit" and lane.admits("c", number):
+            if not lane.admits("c", number):
+                refused.add(send)
+            elif event == "commit":
                 committed.append(send)
                 unsettled.remove(send)
                 lane.settled("c", number)
-            elif event == "drop" and lane.admits("c", number):
+            elif event == "drop":
                 unsettled.remove(send)
                 lane.refused("c", str(send), number, Code.INVALID_CONTENT)
             else:
                 lane.refused("c", str(send), number, Code.UNAVAILABLE)
                 refused.add(send)
         if refused and not queue:
-            for send in list(unsettled):
-                offer(send)
+            for number, send in enumerate(list(unsettled)):
+                offer(send, full=event == "repeat" and number > 1)
     assert committed == sorted(committed)
     assert not unsettled, "every send is settled in the end"
