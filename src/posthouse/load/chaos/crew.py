@@ -5,6 +5,7 @@ processes of the machine share.
 """
 
 import asyncio
+import ssl
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import msgspec
 
 from posthouse.client import Client, Connected, EntryReceived, Posted, Runtime, SendFailed, Sent
+from posthouse.client.transport import Receiver, Transport, connect
 from posthouse.kit.tasks import Tasks
 from posthouse.load.backend import Backend
 from posthouse.load.bench.latencies import Latencies
@@ -60,7 +62,7 @@ class Crew:
     """A worker's subject."""
 
     def __init__(self) -> None:
-        self._runtime = Runtime()
+        self._runtime = Runtime(connect=self._connect)
         self._clock = self._runtime.clock
         self._tasks = Tasks(self._clock)
         self._connecting = asyncio.Semaphore(CONNECTING_MAX)
@@ -68,6 +70,7 @@ class Crew:
         self._convs: dict[str, list[str]] = {}
         self._histories: dict[str, History] = {}
         self._deliveries: dict[tuple[str, str], list[float]] = {}
+        self._sockets: list[tuple[Transport, Receiver]] = []
         self._seconds: dict[int, Second] = {}
         self._latencies: dict[int, Latencies] = {}
         self._node_of: dict[str, str] = {}
@@ -82,15 +85,13 @@ class Crew:
         await asyncio.gather(*(client.close() for client in self._clients.values()))
         await self._runtime.close()
 
-    async def enter(
-        self, address: str, folder: str, convs: dict[str, list[str]], scopes: dict[str, str]
-    ) -> None:
-        """Connect a client for each user, each in its conversations; `scopes` names the database of each of these."""
+    async def enter(self, address: str, folder: str, convs: dict[str, list[str]]) -> None:
+        """Connect a client for each user, each in its conversations."""
         passes = Passes(Path(folder), self._clock)
         self._convs |= convs
         for conv in {conv for own in convs.values() for conv in own}:
             self._histories.setdefault(conv, History(conv))
-        entering = [self._enter(user, address, passes.token(user), scopes) for user in convs]
+        entering = [self._enter(user, address, passes.token(user)) for user in convs]
         self._tasks.supervise("seconds", self._count_connected)
         await asyncio.gather(*entering)
 
@@ -126,13 +127,22 @@ class Crew:
             last_connected_at=self._last_connected_at,
         )
 
-    async def pauses(self, since: float, until: float, scope: str = "") -> list[float]:
-        """Every client's longest time without a delivery; `scope`: only of conversations in that database."""
+    async def cut_off(self) -> int:
+        """Break every client's connection at once, as a network that fails would; how many there were."""
+        standing = [(socket, receiver) for socket, receiver in self._sockets if not socket.gone]
+        for socket, receiver in standing:
+            socket.abort()
+            receiver.lost(socket, 0, "cut off")
+        return len(standing)
+
+    async def pauses(self, since: float, until: float, convs: list[str] | None) -> list[float]:
+        """Every client's longest time without a delivery, of some conversations or (None) of all."""
+        wanted = set(convs if convs is not None else self._histories)
         streams: dict[str, list[float]] = {}
-        for (user, where), times in self._deliveries.items():
-            if scope in ("", where):
-                streams[user] = sorted(streams.get(user, []) + times) if user in streams else times
-        return [pause_s(times, since, until) for times in streams.values()]
+        for (user, conv), times in self._deliveries.items():
+            if conv in wanted:
+                streams.setdefault(user, []).extend(times)
+        return [pause_s(sorted(times), since, until) for times in streams.values()]
 
     async def seconds(self) -> dict[int, Second]:
         """What happened in each second of the monotonic clock."""
@@ -154,7 +164,14 @@ class Crew:
 
     # Inside
 
-    async def _enter(self, user: str, address: str, token: str, scopes: dict[str, str]) -> None:
+    async def _connect(self, url: str, receiver: Receiver, tls: ssl.SSLContext | None) -> Transport:
+        socket = await connect(url, receiver, tls)
+        if len(self._sockets) > 2 * len(self._clients):
+            self._sockets = [each for each in self._sockets if not each[0].gone]
+        self._sockets.append((socket, receiver))
+        return socket
+
+    async def _enter(self, user: str, address: str, token: str) -> None:
         client = self._clients[user] = Client(
             address,
             token=token,
@@ -163,16 +180,16 @@ class Crew:
             outbox_messages_max=OUTBOX_MESSAGES_MAX,
             catch_up="all",
         )
-        client.on(EntryReceived)(self._taker(user, scopes))
+        client.on(EntryReceived)(self._taker(user))
         client.on(Connected)(partial(self._connected, user))
         client.on(SendFailed)(self._send_failed)
         async with self._connecting:
             await client.start()
             await client.wait_connected(CONNECT_TIMEOUT_S)
 
-    def _taker(self, user: str, scopes: dict[str, str]) -> Any:
+    def _taker(self, user: str) -> Any:
         readers = {conv: self._histories[conv].reader(user, user).see for conv in self._convs[user]}
-        times = {conv: self._deliveries.setdefault((user, scopes[conv]), []) for conv in self._convs[user]}
+        times = {conv: self._deliveries.setdefault((user, conv), []) for conv in self._convs[user]}
 
         def take(event: EntryReceived) -> None:
             entry = event.entry

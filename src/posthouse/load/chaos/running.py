@@ -63,7 +63,8 @@ class Chaos:
             self._cluster = self._open_cluster()
             self._cluster.__enter__()
         self._runs += 1
-        async with Site(self._cluster, self._load, f"c{self._runs}") as site:
+        load = Load(self._load.rate, scenario.clients or self._load.clients)
+        async with Site(self._cluster, load, f"c{self._runs}") as site:
             await site.healthy()
             await site.enter()
             begun = site.now()
@@ -75,7 +76,7 @@ class Chaos:
                 site.breaches.append(f"The cluster is {error}.")
             await site.hush()
             run = await _seen(site, windows, begun)
-        if any("not whole" in breach for breach in run.breaches):
+        if scenario.spoils or any("not whole" in breach for breach in run.breaches):
             self.close()
         return run
 
@@ -156,7 +157,7 @@ def recording_of(scenario: Scenario, runs: list[Run], load: Load) -> Recording:
         pause_p99_s=round(percentile(pauses, 0.99), 2),
         pause_max_s=round(max(pauses, default=0.0), 2),
         recovered_s=max(recovered) if len(recovered) == len(runs) else None,
-        clients=load.clients,
+        clients=scenario.clients or load.clients,
         seconds=round(sum(run.seconds for run in runs), 1),
         breaches=tuple(breach for run in runs for breach in run.breaches)[:BREACHES_SHOWN_MAX],
         timeline=tuple(worst.moments),

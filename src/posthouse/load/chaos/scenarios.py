@@ -6,11 +6,18 @@ Each is one row of the table in docs/chaos.md. A scenario returns the windows of
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from posthouse.app.secrets import DEFAULT_APP
 from posthouse.load.chaos.site import Site, databases_of
+from posthouse.model.ids import shard_of
+from posthouse.storage.append import SHARDS
 
 NOTHING_S = 1.0
 """Nothing noticed: no client is without a delivery for longer than this, of two groups with a steady beat."""
 AFTER_S = 8.0
+FULLEST_MAX = 1.1
+MOVED_SHARE_MAX = 0.25
+BACK_S = 10.0
+QUERIES_MAX = 2.0
 
 
 class Window(NamedTuple):
@@ -21,7 +28,7 @@ class Window(NamedTuple):
     until: float
     budget_s: float
     scope: str = ""
-    """The database whose conversations count; empty: all."""
+    """The database whose conversations count, or the conversation; empty: all."""
 
 
 class Scenario(NamedTuple):
@@ -32,6 +39,10 @@ class Scenario(NamedTuple):
     story: str
     budget_s: float
     act: Callable[[Site], Awaitable[list[Window]]]
+    clients: int = 0
+    """0: as many as are asked for."""
+    spoils: bool = False
+    """True: the cluster is another one afterwards, and no use to the next scenario."""
 
 
 async def kill_node(site: Site) -> list[Window]:
@@ -136,6 +147,61 @@ async def kill_balancer(site: Site) -> list[Window]:
     return [Window("after the kill", begun, site.now(), 3.0)]
 
 
+async def join_node(site: Site) -> list[Window]:
+    await site.watch()
+    begun = site.now()
+    await site.do("add-node", "", "note")
+    await site.sleep(120)
+    until = site.now()
+    standing = await site.standings()
+    mean, fullest = standing.connected / len(standing.nodes), max(standing.nodes.values())
+    if len(standing.nodes) < 4 or fullest > FULLEST_MAX * mean:
+        site.breaches.append(f"After 120 s the nodes have {sorted(standing.nodes.values())} clients.")
+    if len(standing.moved) > MOVED_SHARE_MAX * standing.clients:
+        site.breaches.append(f"{len(standing.moved)} of {standing.clients} clients were moved.")
+    again = sum(times > 1 for times in standing.moved.values())
+    if again:
+        site.breaches.append(f"{again} clients were moved more than once.")
+    return [Window("while it joins", begun, until, NOTHING_S)]
+
+
+async def cut_off_storm(site: Site) -> list[Window]:
+    await site.watch()
+    queries, since = await site.transactions(), site.now()
+    await site.sleep(10)
+    usual_per_s = (await site.transactions() - queries) / (site.now() - since)
+    queries, begun = await site.transactions(), site.now()
+    cut = await site.cut_off()
+    await site.sleep(10)
+    per_s = (await site.transactions() - queries) / (site.now() - begun)
+    await site.sleep(AFTER_S)
+    standing = await site.standings()
+    site.note(f"{per_s:.0f} queries/s after the cut, {usual_per_s:.0f} before", "note", begun + 10)
+    last_s = standing.last_connected_at - begun
+    if cut < standing.clients or standing.connected < standing.clients or last_s > BACK_S:
+        site.breaches.append(
+            f"{standing.connected} of {standing.clients} are back, the last after {last_s:.1f} s."
+        )
+    if per_s > QUERIES_MAX * usual_per_s:
+        site.breaches.append(f"{per_s:.0f} queries a second after the cut, {usual_per_s:.0f} before it.")
+    return [Window("after the cut", begun, site.now(), BACK_S)]
+
+
+async def move_shard(site: Site) -> list[Window]:
+    databases = databases_of(await site.status())
+    conv = next(conv for conv, database in site.scopes.items() if database == databases[0])
+    shard = str(shard_of(DEFAULT_APP, conv, SHARDS))
+    file = str(site.cluster.folder / "node-1" / "posthouse.toml")
+    windows = []
+    for to in (databases[-1], databases[0]):
+        begun = site.now()
+        site.note(f"shard {shard} moves to {to}", "fault")
+        await site.run_command("shards", "move", shard, "--to", to, "--config", file)
+        await site.sleep(AFTER_S)
+        windows.append(Window(f"the shard moved to {to}", begun, site.now(), NOTHING_S, conv))
+    return windows
+
+
 async def _others(site: Site, since: float) -> list[Window]:
     """The other databases notice nothing."""
     others = [name for name in databases_of(await site.status()) if name != "a"]
@@ -210,6 +276,31 @@ SCENARIOS = {
             "Clients go to the nodes directly: they have learnt their addresses.",
             3.0,
             kill_balancer,
+        ),
+        Scenario(
+            "join-node",
+            "A fourth node joins",
+            "Clients are moved to the new node, a few at a time, until all nodes have about the same: after 120 s the "
+            "fullest has at most 1.1 times the mean, at most a quarter of the clients were moved, each at most once.",
+            NOTHING_S,
+            join_node,
+            spoils=True,
+        ),
+        Scenario(
+            "cut-off-storm",
+            "3,000 clients are cut off at once",
+            "Every connection breaks in the same moment. All are back within 10 s, by resuming, and meanwhile the "
+            "databases have at most twice their usual queries.",
+            BACK_S,
+            cut_off_storm,
+            clients=3_000,
+        ),
+        Scenario(
+            "move-shard",
+            "A shard is moved to another database, and back",
+            "Messages in its conversations go on; writes to it stand still for less than a second.",
+            NOTHING_S,
+            move_shard,
         ),
     )
 }

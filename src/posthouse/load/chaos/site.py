@@ -5,8 +5,9 @@ Belongs to one event loop. Times are seconds on the machine's monotonic clock.
 
 import asyncio
 import random
+import sys
 from contextlib import AsyncExitStack
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import msgspec
 
@@ -36,12 +37,18 @@ HEALTHY_TIMEOUT_S = 150.0
 SETTLE_TIMEOUT_S = 60.0
 POLL_S = 0.25
 
+Kind = Literal["fault", "repair", "note"]
+
 
 class Load(NamedTuple):
     """What the clients do: `clients` of them, posting `rate` messages a second together."""
 
     rate: float = 500.0
     clients: int = 300
+
+
+class CommandFailed(RuntimeError):
+    """A command ended with an error; the message holds what it said."""
 
 
 class NotHealthy(RuntimeError):
@@ -57,6 +64,8 @@ class Site:
         self.run = run
         self.marks: list[tuple[float, Mark]] = []
         self.breaches: list[str] = []
+        self.scopes: dict[str, str] = {}
+        """The database of each conversation, when they were begun."""
         self._stack = AsyncExitStack()
         self._workers: list[Worker] = []
         self._runtime = Runtime()
@@ -90,7 +99,7 @@ class Site:
         backend = Backend(status.address, self.cluster.secrets.api_key, self._runtime)
         parts = [users[at :: len(self._workers)] for at in range(len(self._workers))]
         formed = [self._formed(part, number, databases) for number, part in enumerate(parts)]
-        creating = (backend.create_group(conv, members) for own, _ in formed for conv, members in own.items())
+        creating = (backend.create_group(conv, members) for own in formed for conv, members in own.items())
         await asyncio.gather(*creating)
         entering = (
             worker.call(
@@ -98,9 +107,8 @@ class Site:
                 address=status.address,
                 folder=str(self.cluster.folder),
                 convs=_by_user(part, own),
-                scopes=scopes,
             )
-            for worker, part, (own, scopes) in zip(self._workers, parts, formed, strict=True)
+            for worker, part, own in zip(self._workers, parts, formed, strict=True)
         )
         await asyncio.gather(*entering)
 
@@ -108,7 +116,7 @@ class Site:
         """Let them talk, until it runs evenly."""
         await call_all(self._workers, "talk", per_s=self.load.rate / len(self._workers))
         await self.sleep(WARM_UP_S)
-        await call_all(self._workers, "watch")
+        await self.watch()
 
     async def hush(self) -> None:
         """Let them end; what is not acknowledged after a while breaks a promise."""
@@ -143,9 +151,21 @@ class Site:
             last_connected_at=max(each.last_connected_at for each in found),
         )
 
+    async def watch(self) -> None:
+        """Count reconnections from now on."""
+        await call_all(self._workers, "watch")
+
+    async def cut_off(self) -> int:
+        """Break every client's connection at once; how many there were."""
+        self.note("all clients are cut off", "fault")
+        return sum(await call_all(self._workers, "cut_off"))
+
     async def pauses(self, since: float, until: float, scope: str = "") -> list[float]:
-        """Every client's longest time without a delivery."""
-        answers = await call_all(self._workers, "pauses", since=since, until=until, scope=scope)
+        """Every client's longest time without a delivery. `scope`: only of one database's conversations, or of one."""
+        convs = (
+            [conv for conv, database in self.scopes.items() if scope in (conv, database)] if scope else None
+        )
+        answers = await call_all(self._workers, "pauses", since=since, until=until, convs=convs)
         return [pause for each in answers for pause in each]
 
     async def seconds(self) -> list[dict[int, Second]]:
@@ -159,13 +179,35 @@ class Site:
         """How the cluster is."""
         return await asyncio.to_thread(self.cluster.status)
 
-    async def do(self, verb: str, what: str, kind: str = "fault", **how: Any) -> str:
+    async def do(self, verb: str, what: str, kind: Kind = "fault", **how: Any) -> str:
         """Do something to the cluster, noting when it was begun; the names it was done to."""
         begun = self.now()
         names = ", ".join(await asyncio.to_thread(lambda: self.cluster.act(verb, what, **how)))
-        done = f"{_PAST.get(verb, verb)}: {names or what}"
-        self.marks.append((begun, msgspec.convert({"at_s": 0, "what": done, "kind": kind}, Mark)))
+        self.note(f"{_PAST.get(verb, verb)}: {names or what}", kind, begun)
         return names
+
+    def note(self, what: str, kind: Kind, at: float | None = None) -> None:
+        """Mark a moment of the timeline: now, unless it is told."""
+        self.marks.append((self.now() if at is None else at, Mark(0.0, what, kind)))
+
+    async def transactions(self) -> float:
+        """How many transactions all primaries have finished."""
+        answer = await asyncio.to_thread(self.cluster.ask, "transactions")
+        return answer.numbers["transactions"]
+
+    async def run_command(self, *arguments: str) -> str:
+        """Run `posthouse` with these arguments; what it wrote. Raises `CommandFailed`."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "posthouse"),
+            *arguments,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await process.communicate()
+        if process.returncode:
+            raise CommandFailed(f"posthouse {' '.join(arguments)}: {output.decode().strip()}")
+        return output.decode()
 
     async def repair(self, verb: str, what: str) -> None:
         """As `do`, for what mends; where nothing is to be mended, nothing is done."""
@@ -189,20 +231,17 @@ class Site:
 
     # Inside
 
-    def _formed(
-        self, users: list[str], number: int, databases: list[str]
-    ) -> tuple[dict[str, list[str]], dict[str, str]]:
-        """Groups by id with their members, so many in each database; and each group's database."""
+    def _formed(self, users: list[str], number: int, databases: list[str]) -> dict[str, list[str]]:
+        """Groups by id with their members, so many in each database."""
         shards = dealt(databases, SHARDS)
         formed: dict[str, list[str]] = {}
-        scopes: dict[str, str] = {}
         for at, database in enumerate(databases):
             chance = random.Random(at)
             for n, members in enumerate(groups(users, GROUP_SIZE, GROUPS_PER_DATABASE, chance)):
                 names = (f"{self.run}-{number}-{database}-{n}-{salt}" for salt in range(10_000))
                 conv = next(name for name in names if shards.owner(DEFAULT_APP, name) == database)
-                formed[conv], scopes[conv] = members, database
-        return formed, scopes
+                formed[conv], self.scopes[conv] = members, database
+        return formed
 
 
 _PAST = {

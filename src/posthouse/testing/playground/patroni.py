@@ -144,6 +144,17 @@ class PatroniMember(Part):
         """For the playground's own work in this member."""
         return f"postgresql://{SUPERUSER}:{self._passwords.superuser}@127.0.0.1:{self.port.listen}/{database}"
 
+    async def transactions(self) -> int:
+        """How many transactions it has finished in the service's database; a second or so behind."""
+        import asyncpg
+
+        connection = await asyncpg.connect(self.superuser_dsn())
+        try:
+            query = "select xact_commit + xact_rollback from pg_stat_database where datname = $1"
+            return int(await connection.fetchval(query, DATABASE))
+        finally:
+            await connection.close()
+
     def extra_processes(self) -> list[psutil.Process]:
         """PostgreSQL is no child of Patroni's: it is to survive Patroni's restart."""
         try:

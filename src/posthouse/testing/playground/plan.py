@@ -56,6 +56,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     parts: tuple[str, ...] = ()
     status: ClusterStatus | None = None
+    numbers: dict[str, float] = {}
     error: str = ""
     todo: str = ""
 

@@ -113,6 +113,13 @@ class Playground:
         await node.start()
         return node
 
+    async def transactions(self) -> int:
+        """How many transactions all primaries have finished since they began to count."""
+        primaries = [
+            await primary_of(each, self._clock, DATABASE_TIMEOUT_S) for each in self.databases.values()
+        ]
+        return sum([await each.transactions() for each in primaries])
+
     # What is done by name
 
     async def act(self, verb: str, what: str) -> list[Part]:

@@ -72,6 +72,8 @@ class Service:
             return Answer()
         if request.do == "add-node":
             return Answer(parts=((await self._playground.add_node()).name,))
+        if request.do == "transactions":
+            return Answer(numbers={"transactions": await self._playground.transactions()})
         parts = await self._acted(request.do, request.what, request.how)
         return Answer(parts=tuple(part.name for part in parts))
 
