@@ -17,7 +17,7 @@ from posthouse.storage.base import Append, Outcome, Refused
 
 MOVED_RETRIES_MAX = 5
 MOVED_RETRY_S = 0.05
-"""Before the first retry, and twice as long before each further one: 1.5 s in all, longer than a move holds writes up."""
+"""Before the first retry, and twice as long before each further one: 1.5 s in all, longer than a move takes."""
 
 
 class Commit(Protocol):

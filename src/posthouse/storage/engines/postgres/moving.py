@@ -21,7 +21,7 @@ from posthouse.storage.engines.postgres.ownership import lock, lock_shared
 
 _log = logger(__name__)
 
-FREEZE_MS: Final = 700
+FREEZE_MS: Final = 600
 """After so long the old database takes writes again. With the wait for its lock it stays below a second."""
 LOCK_TIMEOUT_MS: Final = 250
 """How long writers may queue up behind a mover that waits for a slow commit; then it lets them go first."""
@@ -57,10 +57,11 @@ UPDATE shard SET state = 'frozen', frozen_until = clock_timestamp() + interval '
 WHERE shard = $1 AND mover = $2 AND state = 'moving' AND noted_until > clock_timestamp()
 """
 _THAWED = "UPDATE shard SET state = 'moving' WHERE shard = $1 AND mover = $2 AND state = 'frozen'"
-# A freeze that has ended by itself let writers in: they noted what they wrote, so an empty journal says all.
+# A freeze that has ended by itself may have let writers in. They noted what they wrote: an empty journal says all,
+# whatever the server's clock does; the time keeps the pause short.
 _GIVEN = """
 UPDATE shard SET database = $3, epoch = epoch + 1, state = 'settled', mover = '', left_xid = pg_current_xact_id()
-WHERE shard = $1 AND mover = $2 AND state = 'frozen' AND epoch = $4
+WHERE shard = $1 AND mover = $2 AND state = 'frozen' AND epoch = $4 AND frozen_until > clock_timestamp()
     AND noted_until > clock_timestamp() AND NOT EXISTS (SELECT FROM shard_journal WHERE shard = $1)
 """
 _TAKEN = """
