@@ -3,6 +3,7 @@
 import pytest
 
 from posthouse.gateway.admission import Rates
+from posthouse.gateway.gateway import DEPARTING_S_MAX
 from posthouse.gateway.limits import GatewayLimits
 from posthouse.gateway.session import FLOOD_HELD_CONVERSATIONS_MAX
 from posthouse.messaging.commit import CommitLimits
@@ -300,3 +301,34 @@ async def test_who_leaves_while_departing_is_forgotten() -> None:
         it.database.release("append")
         await settled()
         assert (ann.ended, len(it.gateway.sessions)) == (1006, 0)
+
+
+async def test_who_departs_does_not_wait_for_what_is_not_a_send() -> None:
+    """Fetches and cursors are asked again in the next session; cursors alone take a second to be written."""
+    async with hall() as it:
+        ann = await it.enter("ann")
+        it.database.hold("read")
+        ann.say(t="fetch", ref=1, conv="c", after=0)
+        await settled()
+        ann.session.depart(Code.REBALANCED, "sessions are being evened out", "ws://n2/v1/ws")
+        assert ann.ended == Code.REBALANCED
+        it.database.release("read")
+        await settled()
+        assert it.gateway.tasks.crashes == it.tasks.crashes == 0
+
+
+async def test_who_departs_waits_for_its_acks_only_so_long() -> None:
+    """A database that does not answer must not keep anybody hanging between two nodes."""
+    async with hall() as it:
+        ann = await it.enter("ann")
+        it.tasks.supervise("sweep", it.gateway.sweep)
+        it.database.hold("append")
+        ann.send("c", "k")
+        await settled()
+        ann.session.depart(Code.REBALANCED, "sessions are being evened out", "ws://n2/v1/ws")
+        await it.clock.advance(DEPARTING_S_MAX - 1)
+        assert ann.ended == 0
+        await it.clock.advance(2)
+        assert (ann.ended, len(ann.heard("goaway"))) == (Code.REBALANCED, 1)
+        it.database.release("append")
+        await settled()

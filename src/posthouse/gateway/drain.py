@@ -54,7 +54,6 @@ class Drain:
         self._elsewhere = elsewhere
         self._clock = clock
         self._rng = rng
-        self._waiting: list[Session] = []
         self._turn = 0
 
     @property
@@ -108,22 +107,20 @@ class Drain:
         return sorted(self._sessions(), key=lambda session: (session.opened, session.id))
 
     def _let_go(self, leaving: list[Session], left: int) -> None:
-        """Let everybody depart whose turn has come, and look after those who wait for answers."""
+        """Let everybody depart whose turn has come."""
         due, leaving[left:] = leaving[left:], []
         for session in due:
             self._depart(session)
         if not left:
             for session in self._in_order():  # who came between and has not said hello
                 self._depart(session)
-        self._waiting = [session for session in self._waiting if not session.hang_up_if_answered()]
 
     def _depart(self, session: Session) -> None:
-        if not session.gone and not session.departing:
+        if not session.gone and session.departing_since is None:
             place = self._elsewhere()
             _log.debug("a session departs", session=session.id, endpoint=place.endpoint, reason=place.reason)
             session.depart(Code.DRAINING, "the node is being taken out of service", place.endpoint)
             self.departed += 1
-            self._waiting.append(session)
 
     def _end_all(self) -> None:
         for session in self._in_order():

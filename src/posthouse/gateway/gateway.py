@@ -34,6 +34,8 @@ from posthouse.storage.base import Storage
 
 SWEEP_INTERVAL_S = 0.5
 LATENCIES_MAX = 256
+DEPARTING_S_MAX = 3.0
+"""How long the sends of a session that departs may take; its client then repeats them elsewhere."""
 RETURN_WITHIN_MS = 5_000
 """Over so long clients come back who must all start afresh."""
 
@@ -187,6 +189,8 @@ class Gateway:
                 session.end(Code.HEARTBEAT_MISSED, "nothing came for twice the heartbeat interval")
             elif session.expires_s <= now_s:
                 session.end(Code.TOKEN_EXPIRED, "the access token has expired")
+        elif session.departing_since is not None and now - session.departing_since > DEPARTING_S_MAX:
+            session.end(Code.DRAINING, "what it has sent is not answered in time")
         elif session.phase is Phase.NEW and (now - session.opened) * 1000 > self.limits.hello_timeout_ms:
             session.end(Code.HELLO_TIMEOUT, "no hello came in time")
 

@@ -69,6 +69,7 @@ class Session:
         "_bucket",
         "_farewell",
         "_lane",
+        "_sending",
         "app",
         "came_from",
         "device",
@@ -101,7 +102,9 @@ class Session:
         self.rooms: list[Room[Session]] = []
         self._asked_at = 0.0
         """When the send came whose answer is timed: one at a time, so that a pipeline costs nothing."""
-        self._farewell: tuple[Code, str] | None = None
+        self._farewell: tuple[Code, str, float] | None = None
+        """Code and reason of one that departs, and since when."""
+        self._sending = 0
         self._lane: Lane | None = None
         self._bucket: TokenBucket | None = None
 
@@ -157,26 +160,21 @@ class Session:
             self._hang_up()
 
     def depart(self, code: Code, reason: str, endpoint: str) -> None:
-        """Say where to go, take no more frames, and close once what is in flight has been answered: until then
-        entries and answers still go out. What the client sent meanwhile it repeats elsewhere."""
+        """Say where to go, take no more frames, and close once the sends in flight are answered: until then entries and
+        answers still go out. What else the client has asked, and what it asks meanwhile, it repeats elsewhere."""
         if self.phase is Phase.ENDED:
             return
         self.host.count(code)
         self.send(Goaway(code=code, reason=reason, endpoint=endpoint))
         self.phase = Phase.ENDED
-        self._farewell = code, reason
-        self.hang_up_if_answered()
+        self._farewell = code, reason, self.host.clock.monotonic()
+        if not self._sending:
+            self._hang_up()
 
     @property
-    def departing(self) -> bool:
-        """True from being told where to go until what is in flight has been answered."""
-        return self._farewell is not None
-
-    def hang_up_if_answered(self) -> bool:
-        """Close a session that departs if nothing is in flight any more. True when it is closed."""
-        if self._farewell is not None and self.in_flight == 0:
-            self._hang_up()
-        return self.gone
+    def departing_since(self) -> float | None:
+        """When it was told where to go, until its sends in flight are answered; else None."""
+        return self._farewell[2] if self._farewell is not None else None
 
     def refuse(self, code: Code, reason: str, *, ref: int = 0, retry_after_ms: int = 0) -> None:
         """Answer one request with a refusal."""
@@ -221,9 +219,10 @@ class Session:
                 refused = Refused(Code.RATE_LIMITED, "more sends than this user or application may make")
                 retry_after_ms = round(wait_s * 1000) + 1
         if refused is None:
-            if not self.in_flight:
+            if not self._sending:
                 self._asked_at = self.last_seen
             self.in_flight += 1
+            self._sending += 1
             self.host.commit.submit(self._append(frame), self._outcome, lane, number, self.id)
             return
         lane.refused(frame.conv, frame.client_id, number, refused.code)
@@ -265,12 +264,13 @@ class Session:
 
     def _outcome(self, append: Append, outcome: Outcome) -> None:
         self.in_flight -= 1
+        self._sending -= 1
         if self._asked_at:
             self.host.answered(self.host.clock.monotonic() - self._asked_at)
             self._asked_at = 0.0
         self._answer_send(append.conv, append.client_id, outcome)
-        if self._farewell is not None:
-            self.hang_up_if_answered()
+        if self._farewell is not None and not self._sending:
+            self._hang_up()
 
     def _answer_send(self, conv: str, client_id: str, outcome: Outcome, retry_after_ms: int = 0) -> None:
         if isinstance(outcome, Refused):
@@ -292,7 +292,7 @@ class Session:
 
     def _hang_up(self) -> None:
         assert self._farewell is not None
-        (code, reason), self._farewell = self._farewell, None
+        (code, reason, _), self._farewell = self._farewell, None
         self._leave()
         self.socket.close(code, reason)
 
