@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from posthouse.client import CursorsMoved
 from posthouse.testing.postgres import LocalPostgres, fresh_database, shared_postgres
-from tests.cluster.town import town
+from tests.cluster.town import SQUARE, town
 
 TOLD_S = 3.0
 SLOW_PATH_S = 2.0
@@ -43,6 +44,21 @@ async def test_people_on_different_nodes_talk_to_each_other(database: str, tmp_p
         assert await here.metric(0, "bus_messages_total") > 0
         assert await here.metric(1, "poll_rounds_total") < 20
         assert await here.metric(0, 'servers{of="cache",what="servers_up"}') == 1
+
+
+async def test_cursors_are_shown_across_nodes(database: str, tmp_path: Path) -> None:
+    async with town(database, tmp_path, 2) as here:
+        await here.gather("ann", "ben")
+        ann, ben = await here.person("ann", 0), await here.person("ben", 1)
+        await here.calm()
+        read: list[tuple[str, int]] = []
+        ann.client.on(CursorsMoved)(
+            lambda event: read.extend((each.user, each.read) for each in event.cursors)
+        )
+        sent = await ann.say("ann asks").acked
+        await here.heard("ann asks")
+        ben.client.mark_read(SQUARE, sent.seq)
+        await here.until(lambda: ("ben", sent.seq) in read)
 
 
 async def test_a_node_killed_in_mid_sentence_costs_a_pause_and_no_message(
@@ -81,6 +97,7 @@ async def test_a_frozen_node_does_no_harm_when_it_thaws(database: str, tmp_path:
         assert verdict.holds, verdict
 
 
+@pytest.mark.serial
 async def test_a_wiped_cache_loses_nobody_and_nothing(database: str, tmp_path: Path) -> None:
     """Routes, leases and the register of nodes are gone at once, several times, while everybody talks."""
     async with town(database, tmp_path, 3) as here:
@@ -95,6 +112,7 @@ async def test_a_wiped_cache_loses_nobody_and_nothing(database: str, tmp_path: P
         assert verdict.holds, verdict
 
 
+@pytest.mark.serial
 async def test_while_the_cache_is_down_messages_arrive_by_the_slower_path(
     database: str, tmp_path: Path
 ) -> None:
