@@ -66,14 +66,33 @@ def test_closing_ends_every_state_for_good() -> None:
         assert connection.due == inf
 
 
-def test_a_server_that_does_not_answer_one_beat_before_the_next_is_taken_for_dead() -> None:
+def test_a_server_that_does_not_answer_a_beat_in_time_is_taken_for_dead() -> None:
     connection = at(State.LIVE)
-    assert connection.event_due(connection.due) is Event.DUE
-    connection.step(Event.DUE, connection.due)
+    begun = connection.due
+    assert connection.event_due(begun) is Event.DUE
+    connection.step(Event.DUE, begun)
+    assert connection.due == begun + PACE.answer_s
     connection.heard = True
+    assert connection.event_due(connection.due) is None
+    assert connection.due == begun + PACE.heartbeat_s, "the next beat comes when it would have come anyway"
     assert connection.event_due(connection.due) is Event.DUE
     connection.step(Event.DUE, connection.due)
     assert connection.event_due(connection.due) is Event.SILENT
+    assert connection.due - begun <= PACE.heartbeat_s + 3, "noticed within one interval and three seconds"
+
+
+@pytest.mark.parametrize(("heartbeat_s", "answer_s"), [(1, 1), (2, 2), (5, 2.5), (30, 5), (300, 50)])
+def test_the_longer_the_beats_the_more_patient_the_client(heartbeat_s: int, answer_s: float) -> None:
+    assert Pace(heartbeat_s=heartbeat_s).answer_s == answer_s
+
+
+def test_a_way_that_opens_ends_a_wait_of_our_own_but_not_one_that_the_server_named() -> None:
+    for ending, due in ((Ending(), 1.0), (Ending(retry_in_ms=9_000), 9.0)):
+        connection = at(State.LIVE)
+        wait_s = connection.wait_s(ending, 0.0, other_endpoint=False, uniform=0.9)
+        connection.step(Event.LOST, 0.0, wait_s)
+        connection.hurry(1.0)
+        assert connection.due == due
 
 
 def test_a_server_that_never_says_welcome_is_given_up() -> None:

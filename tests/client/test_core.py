@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 
 from posthouse.client.connection import State
 from posthouse.client.core import Core
-from posthouse.client.endpoints import Endpoint
+from posthouse.client.endpoints import parse_addresses
 from posthouse.client.errors import SendRefused
 from posthouse.client.events import Event
 from posthouse.client.host import Order, Saved, Sent, Settings
@@ -56,11 +56,18 @@ class Host:
 def live_core(**saved: Any) -> tuple[Core, Host]:
     host = Host()
     known = Saved(device="d", user="ann")._replace(**saved)
-    core = Core(Settings(), Endpoint("ws://a"), ManualClock(), lambda: 0.5, host, known)
+    core = Core(Settings(), parse_addresses("ws://a"), ManualClock(), lambda: 0.5, host, known)
     core.start()
-    core.opened("token")
+    reach(core)
     core.received(msgspec.json.encode(WELCOME))
     return core, host
+
+
+def reach(core: Core) -> None:
+    """A token is there, and the first endpoint answers."""
+    core.set_out("token")
+    assert core.dialled(core.dials()[0])
+    core.opened()
 
 
 def said(core: Core) -> list[Any]:
@@ -69,7 +76,7 @@ def said(core: Core) -> list[Any]:
 
 def test_a_first_session_greets_and_reads_the_list() -> None:
     core, _ = live_core()
-    assert core.orders == [Order.CONNECT]
+    assert core.orders == [Order.CONNECT, Order.DIAL, Order.HANG_UP]
     hello, listing = said(core)
     assert isinstance(hello, Hello)
     assert (hello.token, hello.device, hello.resume) == ("token", "d", None)
@@ -207,6 +214,7 @@ def test_no_sequence_of_frames_losses_and_time_disturbs_it(steps: list[Any]) -> 
             assert not isinstance(frame, Fetch) or frame.limit > 0
         for order in core.orders:
             if order is Order.CONNECT:
-                core.opened("token")
+                reach(core)
         core.orders.clear()
+        core.connection.event_due(clock.monotonic())
         assert core.due > clock.monotonic() or core.connection.event_due(clock.monotonic()) or core.dirty

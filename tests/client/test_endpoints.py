@@ -1,11 +1,9 @@
-"""Addresses, and which endpoint is tried next."""
+"""What addresses mean."""
 
 import pytest
 
-from posthouse.client.endpoints import Address, Endpoint, Route, parse_address
+from posthouse.client.endpoints import Address, Endpoint, api_of, parse_address, parse_addresses
 from posthouse.client.errors import InvalidArgument
-
-A, B, C = Endpoint("ws://a/v1/ws"), Endpoint("ws://b/v1/ws"), Endpoint("ws://c/v1/ws", 2.0)
 
 
 @pytest.mark.parametrize(
@@ -30,47 +28,26 @@ def test_what_is_no_address_is_refused_with_the_form_of_one(address: str) -> Non
         parse_address(address)
 
 
-def test_weights_decide_how_often_an_endpoint_is_chosen() -> None:
-    route = Route(A)
-    route.learn([A, B, C])
-    chosen = [route.choose(number / 100) for number in range(100)]
-    assert (chosen.count(A.url), chosen.count(B.url), chosen.count(C.url)) == (25, 25, 50)
+def test_several_addresses_are_taken_each_once() -> None:
+    assert parse_addresses("h:1") == (parse_address("h:1"),)
+    assert parse_addresses(["h:1", "http://h:1", "https://i"]) == (
+        parse_address("h:1"),
+        parse_address("https://i"),
+    )
 
 
-def test_an_endpoint_that_failed_is_passed_over_until_all_have() -> None:
-    route = Route(A)
-    route.learn([A, B])
-    assert route.choose(0.0) == A.url
-    assert route.fail()
-    assert route.choose(0.0) == B.url
-    assert not route.fail()
-    assert route.choose(0.0) == A.url
+def test_no_address_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="1 to"):
+        parse_addresses([])
 
 
-def test_success_ends_the_outage() -> None:
-    route = Route(A)
-    route.learn([A, B])
-    route.choose(0.0)
-    route.fail()
-    route.succeed()
-    assert route.choose(0.0) == A.url
-
-
-def test_the_only_endpoint_has_no_other() -> None:
-    route = Route(A)
-    assert not route.fail()
-    assert route.choose(0.5) == A.url
-
-
-def test_where_the_server_sends_a_client_is_where_it_goes_next() -> None:
-    route = Route(A)
-    route.prefer(C.url)
-    assert route.choose(0.0) == C.url
-    assert route.choose(0.0) == A.url
-
-
-def test_an_empty_list_changes_nothing() -> None:
-    route = Route(A)
-    route.learn([])
-    route.learn([Endpoint("ws://z", 0.0)])
-    assert route.choose(0.0) == A.url
+@pytest.mark.parametrize(
+    ("url", "api"),
+    [
+        ("ws://h:1/v1/ws", "http://h:1"),
+        ("wss://h/chat/v1/ws", "https://h/chat"),
+        ("ws://[::1]:1/v1/ws", "http://[::1]:1"),
+    ],
+)
+def test_an_endpoint_has_an_api_beside_it(url: str, api: str) -> None:
+    assert api_of(url) == api

@@ -10,7 +10,7 @@ import msgspec
 
 from posthouse import __version__
 from posthouse.client.connection import Pace
-from posthouse.client.endpoints import parse_address
+from posthouse.client.endpoints import parse_addresses
 from posthouse.client.errors import InvalidArgument, RequestFailed, RequestRefused
 from posthouse.client.events import Event, MessageReceived
 from posthouse.client.host import Sent, Settings
@@ -64,7 +64,8 @@ class Client:
     It reconnects by itself, sends what was not acknowledged again, and delivers every entry of the user's
     conversations once and in order. Use it as `async with Client(address, token=...) as client`.
 
-    address: `http(s)://host:port` of any node; `ws(s)://…` names one endpoint and asks for no others.
+    address: `http(s)://host:port` of any node or balancer, or several of them, in case one is away at the start;
+        `ws(s)://…` names one endpoint and asks for no others.
     token: the user's access token, or a function (also async) that gives a fresh one whenever one is needed.
     user: checked against the token's, if given. device: a stable id of this installation; made up (and kept in the
         store) if not given. Two clients of one user need two devices.
@@ -80,7 +81,7 @@ class Client:
 
     def __init__(
         self,
-        address: str,
+        address: str | Sequence[str],
         *,
         token: TokenSource,
         user: str | None = None,
@@ -97,7 +98,7 @@ class Client:
         runtime: Runtime | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        where = parse_address(address)
+        where = parse_addresses(address)
         for value, what in ((user, "user"), (device, "device")):
             if value:
                 _checked_id(value, what)
@@ -116,7 +117,7 @@ class Client:
         self._shell = Shell(
             Options(where, token, settings, user or "", device or "", path, events_max), self._runtime
         )
-        self._rest = Rest(where.api, self._runtime, self._shell.token)
+        self._rest = Rest(self._shell.apis, self._runtime, self._shell.token)
         self._connect_timeout_s = connect_timeout_s
 
     def __repr__(self) -> str:

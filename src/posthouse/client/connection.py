@@ -99,6 +99,8 @@ class Pace(NamedTuple):
     """How fast a connection is made, watched and made again; seconds."""
 
     heartbeat_s: int = 5
+    answer_timeout_s: float = 2.5
+    """How long a beat may go unanswered, while the intervals are short; with long ones, a sixth of them."""
     reconnect_jitter_s: float = 5.0
     """After a session was lost: the first three attempts are spread evenly over so long, each."""
     first_wait_s: float = 0.5
@@ -108,13 +110,20 @@ class Pace(NamedTuple):
     settled_s: float = 10.0
     """A session that lasted so long ends the counting of attempts."""
 
+    @property
+    def answer_s(self) -> float:
+        """How long a beat may go unanswered: never longer than until the next one."""
+        return min(self.heartbeat_s, max(self.answer_timeout_s, self.heartbeat_s / 6))
+
 
 class Connection:
     """Decides when to connect, beat, give up and come back. Sees no socket and no frame."""
 
     __slots__ = (
         "_awaiting",
+        "_beat_at",
         "_live_since",
+        "_told",
         "_was_live",
         "attempts",
         "due",
@@ -133,6 +142,8 @@ class Connection:
         self.heard = False
         """Set by the caller whenever anything came from the server."""
         self._awaiting = False
+        self._beat_at = 0.0
+        self._told = False
         self._was_live = False
         self._live_since = 0.0
 
@@ -148,19 +159,31 @@ class Connection:
         return action
 
     def event_due(self, now: float) -> Event | None:
-        """What the time itself brings about, or None when nothing is due."""
+        """What the time itself brings about, or None when nothing is due. An answered beat makes the next one due."""
         if now < self.due:
             return None
         if self.state is State.AUTHENTICATING or (self._awaiting and not self.heard):
             return Event.SILENT
-        return Event.DUE
+        if self._awaiting:
+            self._awaiting, self.due = False, self._beat_at + self.pace.heartbeat_s
+        return Event.DUE if now >= self.due else None
+
+    def lasted(self, now: float) -> bool:
+        """True when a session stands, and has stood long enough to be worth something."""
+        return self.state is State.LIVE and now - self._live_since >= self.pace.settled_s
+
+    def hurry(self, now: float) -> None:
+        """There is somewhere else to go by now: do not wait any longer, unless the server named the time."""
+        if self.state is State.WAITING and not self._told:
+            self.due = min(self.due, now)
 
     def wait_s(self, ending: Ending, now: float, other_endpoint: bool, uniform: float) -> float:
         """How long to wait before the next attempt; `uniform` is a random number in [0, 1)."""
-        if self.state is State.LIVE and now - self._live_since >= self.pace.settled_s:
+        if self.lasted(now):
             self.attempts = 0
         self.attempts += 1
-        if ending.retry_in_ms > 0:
+        self._told = ending.retry_in_ms > 0
+        if self._told:
             return ending.retry_in_ms / 1000
         if ending.endpoint or other_endpoint:
             return 0.0
@@ -195,8 +218,8 @@ class Connection:
                 self._awaiting = False
                 return now + self.pace.heartbeat_s * (0.5 + uniform / 2)
             case Action.BEAT:
-                self._awaiting, self.heard = True, False
-                return now + self.pace.heartbeat_s
+                self._awaiting, self.heard, self._beat_at = True, False, now
+                return now + self.pace.answer_s
             case Action.BACK_OFF | Action.ABANDON:
                 self._awaiting = False
                 return now + wait_s

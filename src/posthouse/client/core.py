@@ -9,12 +9,14 @@ from math import inf
 from typing import Any
 
 from posthouse.client.connection import LOST_WITHOUT_CODE, Action, Connection, Ending, Event, State
-from posthouse.client.endpoints import Endpoint, Route
+from posthouse.client.endpoints import Address, EndpointList
 from posthouse.client.errors import ClientError, SendRefused, Stopped, StoreMismatch, TokenRefused
 from posthouse.client.events import Connected, Disconnected, Resumed, SendFailed
 from posthouse.client.host import Host, Order, Saved, Sent, Settings
 from posthouse.client.outbox import Item, Outbox
+from posthouse.client.race import Race
 from posthouse.client.requests import Answer, Requests
+from posthouse.client.route import Route
 from posthouse.client.sync import Sync
 from posthouse.client.token import renew_in_s
 from posthouse.kit.clock import Clock
@@ -49,7 +51,7 @@ class Core:
     """One client's state. Every method is called on one thread; none blocks."""
 
     __slots__ = (
-        "_background", "_clock", "_farewell", "_host", "_renew_at", "_token", "_uniform",
+        "_background", "_clock", "_farewell", "_host", "_looking", "_race", "_renew_at", "_token", "_uniform",
         "attempts_total", "clock_offset_ms", "connection", "device", "dirty", "epoch", "error", "fresh_token",
         "last_ending", "orders", "outbox", "outgoing", "requests", "resume_token", "route", "settings", "sync",
         "unknown_frames", "user",
@@ -58,7 +60,7 @@ class Core:
     def __init__(
         self,
         settings: Settings,
-        fallback: Endpoint,
+        addresses: Sequence[Address],
         clock: Clock,
         uniform: Callable[[], float],
         host: Host,
@@ -68,7 +70,7 @@ class Core:
         self.user, self.device = saved.user, saved.device
         self.epoch, self.resume_token = saved.epoch, saved.resume_token
         self.clock_offset_ms = saved.clock_offset_ms
-        self.route = Route(fallback)
+        self.route = Route(addresses)
         self.connection = Connection(settings.pace)
         self.requests = Requests()
         self.outbox = Outbox(settings.outbox_messages_max)
@@ -90,6 +92,8 @@ class Core:
         self._background = False
         self._renew_at = inf
         self._farewell: Goaway | Error | None = None
+        self._race: Race | None = None
+        self._looking = False
 
     # The connection
 
@@ -97,9 +101,10 @@ class Core:
     def due(self) -> float:
         """When `tick` should be called; seconds on the monotonic clock."""
         if self.connection.state is not State.LIVE:
-            return self.connection.due
+            return min(self.connection.due, self._race.due if self._race is not None else inf)
         return min(
             self.connection.due,
+            self.route.look_at,
             self.sync.timelines.due,
             self.outbox.due,
             self.requests.due,
@@ -119,16 +124,71 @@ class Core:
             self._write_all(self.requests.take(now))
         self._step(Event.CLOSE)
 
-    def opened(self, token: str) -> None:
+    def set_out(self, token: str) -> None:
+        """There is a token: begin to connect to the endpoints, as `Order.DIAL` will say."""
+        if self.connection.state is State.CONNECTING:
+            self._token = token
+            now = self._clock.monotonic()
+            self._race = Race(self.route.candidates(now, self._uniform), now)
+            self._dial()
+
+    def dials(self) -> list[str]:
+        """The endpoints to begin connecting to."""
+        urls = self._race.take() if self._race is not None else []
+        self.attempts_total += len(urls)
+        return urls
+
+    def dialled(self, url: str) -> bool:
+        """A socket stands. True: it is the one to use, and `opened` follows. False: it is not wanted any more."""
+        overtaken = self._race.win(url) if self._race is not None else None
+        if overtaken is None:
+            return False
+        now = self._clock.monotonic()
+        for slow in overtaken:
+            self.route.fail(slow, now, self._uniform())
+        self._race = None
+        self.route.current = url
+        self.orders.append(Order.HANG_UP)
+        return True
+
+    def dial_failed(self, url: str, ending: Ending) -> None:
+        """No socket came about with one of the endpoints."""
+        race, now = self._race, self._clock.monotonic()
+        if race is None:
+            return
+        self.route.fail(url, now, self._uniform())
+        race.fail(url, now)
+        if race.over:
+            self._race = None
+            self._end(ending, Event.FAILED)
+        else:
+            self._dial()
+
+    def learn(self, listed: EndpointList | None) -> None:
+        """Which endpoints there are, or None when nobody has said."""
+        now = self._clock.monotonic()
+        self._looking = False
+        found = listed or EndpointList(())
+        self.route.learn(found.endpoints, found.ttl_s, now, self._uniform())
+        if found.endpoints and self.route.has_other(now):
+            self.connection.hurry(now)
+        self.dirty = True
+
+    def look(self) -> None:
+        """Have somebody asked which endpoints there are, unless that is under way."""
+        if self.route.asks and not self._looking:
+            self._looking = True
+            self.orders.append(Order.LOOK)
+
+    def opened(self) -> None:
         """The socket stands: introduce ourselves."""
-        self._token = token
         self.fresh_token = False
         self._farewell = None
         self._step(Event.OPENED)
 
     def failed(self, ending: Ending) -> None:
-        """No socket came about."""
-        self._end(ending, Event.FAILED)
+        """There is no token to connect with."""
+        self._end(ending, Event.FAILED, elsewhere=False)
 
     def lost(self, code: int, reason: str) -> None:
         """The socket is gone; `code` is its close code."""
@@ -146,6 +206,7 @@ class Core:
         """Drop this connection and make a new one at once."""
         if self.connection.state is State.LIVE:
             self._lose_session()
+            self.route.prefer(self.route.current)
             self._step(Event.LEAVE)
 
     def go_background(self, background: bool) -> None:
@@ -169,6 +230,16 @@ class Core:
         if now >= self._renew_at:
             self._renew_at = inf
             self.orders.append(Order.RENEW)
+        if self._race is not None:
+            self._race.advance(now)
+            self._dial()
+        if now >= self.route.look_at and self.connection.state is State.LIVE:
+            self.route.look_at = inf
+            self.look()
+
+    def _dial(self) -> None:
+        self.dirty = True
+        self.orders.append(Order.DIAL)
 
     def _step(self, event: Event, wait_s: float = 0.0) -> None:
         now = self._clock.monotonic()
@@ -176,7 +247,6 @@ class Core:
         self.dirty = True
         match action:
             case Action.CONNECT:
-                self.attempts_total += 1
                 self.orders.append(Order.CONNECT)
             case Action.GREET:
                 self._write(self._hello())
@@ -185,12 +255,13 @@ class Core:
             case Action.ABANDON:
                 self.orders.append(Order.DROP)
             case Action.FINISH:
+                self._race = None
                 self.orders.append(Order.CLOSE)
             case _:
                 pass
 
-    def _end(self, ending: Ending, event: Event) -> None:
-        """The connection, or the attempt at one, has ended."""
+    def _end(self, ending: Ending, event: Event, *, elsewhere: bool = True) -> None:
+        """The connection, or the attempt at one, has ended. `elsewhere`: it might go better with another endpoint."""
         now = self._clock.monotonic()
         self._lose_session()
         self.last_ending = ending
@@ -205,12 +276,26 @@ class Core:
             self.fresh_token = True
         elif after is After.RESET:
             self._forget_session(trust_epoch=ending.code == Code.RESUME_REFUSED)
-        if ending.endpoint:
-            self.route.prefer(ending.endpoint)
-        other = self.route.fail()
+        self._judge_endpoint(ending, now)
+        other = elsewhere and after is not After.REAUTHENTICATE and self.route.has_other(now)
         wait_s = self.connection.wait_s(ending, now, other, self._uniform())
         self._step(event, wait_s)
         self._host.emit(Disconnected(ending.code, ending.reason, wait_s))
+
+    def _judge_endpoint(self, ending: Ending, now: float) -> None:
+        """Where to go after an ending, and where not. A race has told of its own failures."""
+        route = self.route
+        if self.connection.lasted(now):
+            route.last()
+        if self.connection.state is not State.CONNECTING:
+            if action_of(ending.code) is After.REAUTHENTICATE:
+                route.prefer(route.current)
+            else:
+                route.fail(route.current, now, self._uniform())
+        if ending.endpoint:
+            route.prefer(ending.endpoint)
+        if route.stale(now) or not route.has_other(now):
+            self.look()
 
     def _lose_session(self) -> None:
         self.outgoing.clear()
@@ -277,7 +362,7 @@ class Core:
         if self.epoch != welcome.epoch or welcome.reset not in (0, Code.RESUME_REFUSED):
             self.sync.reset()
         self._step(Event.WELCOMED)
-        self.route.succeed()
+        self.route.stand()
         self._adopt(welcome)
         self.outbox.open(max(1, welcome.limits.in_flight_max - REQUESTS_RESERVED))
         self.requests.open()

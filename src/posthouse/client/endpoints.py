@@ -1,4 +1,4 @@
-"""Which endpoint to try next: a weighted choice that passes over those that have just failed. Pure."""
+"""Addresses as an application gives them, and endpoints as a node lists them. Pure."""
 
 from collections.abc import Sequence
 from urllib.parse import urlsplit, urlunsplit
@@ -15,14 +15,14 @@ _HTTP_SCHEMES = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """An address that clients connect to; twice the weight is chosen twice as often."""
+    """An address that clients connect to; twice the weight is chosen twice as often. 0: only when all others fail."""
 
     url: str
     weight: float = 1.0
 
 
 class EndpointList(msgspec.Struct, frozen=True):
-    """The answer to `GET /v1/endpoints`."""
+    """The answer to `GET /v1/endpoints`, the best for whoever asked first."""
 
     endpoints: tuple[Endpoint, ...]
     ttl_s: float = 60.0
@@ -34,6 +34,14 @@ class Address(msgspec.Struct, frozen=True):
     api: str
     fallback: Endpoint
     asks: bool
+
+
+def parse_addresses(addresses: str | Sequence[str]) -> tuple[Address, ...]:
+    """One address or several, each as `parse_address`. Raises `InvalidArgument`."""
+    each = [addresses] if isinstance(addresses, str) else list(addresses)
+    if not 0 < len(each) <= ENDPOINTS_MAX:
+        raise InvalidArgument(f"give 1 to {ENDPOINTS_MAX} addresses, not {len(each)}")
+    return tuple(dict.fromkeys(parse_address(address) for address in each))
 
 
 def parse_address(address: str) -> Address:
@@ -54,54 +62,8 @@ def parse_address(address: str) -> Address:
     return Address(api, Endpoint(socket), asks=not names_socket)
 
 
-class Route:
-    """One client's view of the endpoints: which there are, which failed in this outage, where it was sent to."""
-
-    __slots__ = ("_endpoints", "_failed", "_preferred", "current")
-
-    def __init__(self, fallback: Endpoint) -> None:
-        self._endpoints: tuple[Endpoint, ...] = (fallback,)
-        self._failed: set[str] = set()
-        self._preferred = ""
-        self.current = fallback.url
-
-    def learn(self, endpoints: Sequence[Endpoint]) -> None:
-        """Replace what is known; an empty list changes nothing."""
-        usable = tuple(each for each in endpoints if each.weight > 0)[:ENDPOINTS_MAX]
-        if usable:
-            self._endpoints = usable
-            self._failed &= {each.url for each in usable}
-
-    def prefer(self, url: str) -> None:
-        """The server named where to go next."""
-        self._preferred = url
-
-    def choose(self, uniform: float) -> str:
-        """The endpoint to try now; `uniform` is a random number in [0, 1)."""
-        if self._preferred:
-            self.current, self._preferred = self._preferred, ""
-            return self.current
-        open_ones = [each for each in self._endpoints if each.url not in self._failed]
-        self.current = _weighted(open_ones or list(self._endpoints), uniform).url
-        return self.current
-
-    def fail(self) -> bool:
-        """The current endpoint broke or refused. True when one remains that has not; else all may be tried anew."""
-        self._failed.add(self.current)
-        if any(each.url not in self._failed for each in self._endpoints):
-            return True
-        self._failed.clear()
-        return False
-
-    def succeed(self) -> None:
-        """A session stands: the outage is over."""
-        self._failed.clear()
-
-
-def _weighted(endpoints: list[Endpoint], uniform: float) -> Endpoint:
-    mark = uniform * sum(each.weight for each in endpoints)
-    for each in endpoints:
-        mark -= each.weight
-        if mark < 0:
-            return each
-    return endpoints[-1]
+def api_of(url: str) -> str:
+    """The base of the REST API beside an endpoint."""
+    parts = urlsplit(url)
+    base = parts.path.rstrip("/").removesuffix(SOCKET_PATH)
+    return urlunsplit((_HTTP_SCHEMES.get(parts.scheme, parts.scheme), parts.netloc, base, "", ""))

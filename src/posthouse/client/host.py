@@ -15,6 +15,13 @@ class Order(Enum):
     """What only the shell can do."""
 
     CONNECT = "connect"
+    """Get a token, and a list of endpoints if there is none yet, then call `set_out` or `failed`."""
+    DIAL = "dial"
+    """Begin to connect to the endpoints that `dials` names; call `dialled` or `dial_failed` for each."""
+    HANG_UP = "hang up"
+    """Give up all attempts under way."""
+    LOOK = "look"
+    """Ask which endpoints there are, and call `learn`."""
     DROP = "drop"
     """Abort the socket, if there is one."""
     CLOSE = "close"

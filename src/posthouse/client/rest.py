@@ -42,12 +42,17 @@ class MembersPage(msgspec.Struct):
 
 
 class Rest:
-    """The API as one user sees it. `token(fresh)` gives the access token, a new one when `fresh`."""
+    """The API as one user sees it, at any of the bases that `apis` gives, the best first.
 
-    __slots__ = ("_api", "_runtime", "_token")
+    `token(fresh)` gives the access token, a new one when `fresh`.
+    """
 
-    def __init__(self, api: str, runtime: Runtime, token: Callable[[bool], Awaitable[str]]) -> None:
-        self._api = api
+    __slots__ = ("_apis", "_runtime", "_token")
+
+    def __init__(
+        self, apis: Callable[[], Sequence[str]], runtime: Runtime, token: Callable[[bool], Awaitable[str]]
+    ) -> None:
+        self._apis = apis
         self._runtime = runtime
         self._token = token
 
@@ -106,13 +111,15 @@ class Rest:
     ) -> bytes:
         """Ask until there is an answer, a final refusal, or too many attempts."""
         content = msgspec.json.encode(facts) if facts is not None else None
-        fresh = False
+        fresh, silent = False, 0
         failure = RequestFailed(f"{method} {path} got no answer")
         for attempt in range(1, ATTEMPTS_MAX + 1):
             try:
-                answer = await self._once(method, path, content, headers or {}, fresh)
+                apis = self._apis()
+                url = apis[silent % len(apis)] + path
+                answer = await self._once(method, url, content, headers or {}, fresh)
             except RequestFailed as error:
-                failure, wait_s = error, 0.0
+                failure, wait_s, silent = error, 0.0, silent + 1
             else:
                 if answer.status < 300:
                     return answer.body
@@ -133,12 +140,12 @@ class Rest:
         raise failure
 
     async def _once(
-        self, method: str, path: str, content: bytes | None, headers: dict[str, str], fresh: bool
+        self, method: str, url: str, content: bytes | None, headers: dict[str, str], fresh: bool
     ) -> Answer:
         sent = {"Authorization": f"Bearer {await self._token(fresh)}", **headers}
         if content is not None:
             sent["Content-Type"] = "application/json"
-        return await self._runtime.http.ask(method, self._api + path, sent, content)
+        return await self._runtime.http.ask(method, url, sent, content)
 
 
 def _decode(body: bytes, kind: type[T]) -> T:

@@ -6,23 +6,28 @@ A client makes its own unless it is given one; give many clients the same one. B
 import asyncio
 import random
 import ssl
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from math import inf
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
 from posthouse.client import transport
 from posthouse.client.alarms import Alarms
-from posthouse.client.endpoints import LIST_PATH, Address, Endpoint, EndpointList
+from posthouse.client.endpoints import LIST_PATH, EndpointList
 from posthouse.client.errors import RequestFailed
 from posthouse.client.http import Http
 from posthouse.kit.chance import system_random
 from posthouse.kit.clock import Clock, SystemClock
-from posthouse.kit.tasks import Tasks
+from posthouse.kit.tasks import Tasks, start
 
-ADDRESSES_MAX = 100
-Connect = Callable[[str, transport.Receiver, ssl.SSLContext | None], Awaitable[transport.Transport]]
+LISTS_MAX = 100
+HEAD_START_S = 0.5
+"""Before a second node is asked for the endpoints, and so on."""
+ASK_TIMEOUT_S = 3.0
+Connect = Callable[[str, transport.Receiver, ssl.SSLContext | None], Coroutine[Any, Any, transport.Transport]]
 """Opens a WebSocket; raises `ConnectFailed`."""
 
 
@@ -45,7 +50,8 @@ class Runtime:
         self.alarms = Alarms(self.clock, self.tasks)
         self.connect = connect
         self.http = http or Http(tls)
-        self._known: dict[str, tuple[float, tuple[Endpoint, ...]]] = {}
+        self._lists: dict[str, tuple[float, EndpointList]] = {}
+        self._looking: dict[str, asyncio.Task[EndpointList | None]] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -59,29 +65,69 @@ class Runtime:
         """Stop the tasks and close the HTTP connections."""
         await asyncio.sleep(0)  # a task cancelled before its first step would leave its coroutine unawaited
         await self.tasks.close()
+        for looking in list(self._looking.values()):
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
         await self.http.close()
 
-    def known_endpoints(self, address: Address) -> tuple[Endpoint, ...]:
-        """What was learned of an address, fresh or not."""
-        return self._known.get(address.api, (0.0, ()))[1]
+    async def endpoints(self, apis: Sequence[str]) -> EndpointList | None:
+        """Which endpoints there are, with what is left of their time to live; None when nobody says.
 
-    async def endpoints(self, address: Address) -> tuple[Endpoint, ...]:
-        """The endpoints behind an address: asked for when what is known is older than its time to live.
-
-        An address that does not answer gives what was known, or nothing: the caller has a fallback.
+        Clients of the same nodes share one answer, and one asking. Any of `apis` may answer: each is asked after the
+        one before it has failed, or has not answered for a moment.
         """
-        until, known = self._known.get(address.api, (0.0, ()))
+        key = min(apis)
+        until, listed = self._lists.get(key, (-inf, None))
         now = self.clock.monotonic()
-        if known and now < until:
-            return known
+        if listed is not None and now < until - listed.ttl_s / 2:
+            return msgspec.structs.replace(listed, ttl_s=until - now)
+        looking = self._looking.get(key)
+        if looking is None:
+            looking = self._looking[key] = start(self._look(key, apis))
+            looking.add_done_callback(lambda _: self._looking.pop(key, None))
+        return await asyncio.shield(looking)
+
+    async def _look(self, key: str, apis: Sequence[str]) -> EndpointList | None:
+        asking: list[asyncio.Task[EndpointList | None]] = []
         try:
-            answer = await self.http.ask("GET", address.api + LIST_PATH, {})
+            async with asyncio.timeout(ASK_TIMEOUT_S):
+                listed = await self._first_answer(apis, asking)
+        except TimeoutError:
+            listed = None
+        finally:
+            for task in asking:
+                task.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
+        if listed is not None:
+            if len(self._lists) >= LISTS_MAX:
+                self._lists.clear()
+            self._lists[key] = (self.clock.monotonic() + listed.ttl_s, listed)
+        return listed
+
+    async def _first_answer(
+        self, apis: Sequence[str], asking: list[asyncio.Task[EndpointList | None]]
+    ) -> EndpointList | None:
+        waiting = deque(apis)
+        while True:
+            open_ones = [task for task in asking if not task.done()]
+            if waiting:
+                asking.append(start(self._ask(waiting.popleft())))
+                open_ones.append(asking[-1])
+            if not open_ones:
+                return None
+            await asyncio.wait(
+                open_ones,
+                timeout=HEAD_START_S if waiting else None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            for task in asking:
+                if task.done() and task.result() is not None:
+                    return task.result()
+
+    async def _ask(self, api: str) -> EndpointList | None:
+        try:
+            answer = await self.http.ask("GET", api + LIST_PATH, {})
             listed = msgspec.json.decode(answer.body, type=EndpointList) if answer.status == 200 else None
         except (RequestFailed, msgspec.DecodeError):
-            listed = None
-        if listed is None or not listed.endpoints:
-            return known
-        if len(self._known) >= ADDRESSES_MAX:
-            self._known.clear()
-        self._known[address.api] = (now + max(1.0, listed.ttl_s), listed.endpoints)
-        return listed.endpoints
+            return None
+        return listed if listed is not None and listed.endpoints else None

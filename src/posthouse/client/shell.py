@@ -4,7 +4,7 @@ Everything the core decides is carried out in `flush`; every entrance from outsi
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from inspect import isawaitable
 from math import inf
 from typing import Any, NamedTuple
@@ -29,17 +29,20 @@ from posthouse.client.store import LAZY_S, Store
 from posthouse.client.stream import Stream
 from posthouse.client.token import renew_in_s
 from posthouse.client.transport import ConnectFailed, Transport
+from posthouse.kit.tasks import start
 from posthouse.model.ids import account_id
 from posthouse.protocol.frames import Error, Frame, Send
 
 TOKEN_TIMEOUT_S = 30.0
+LOOK_S_MAX = 1.0
+"""How long the first attempt waits to be told of endpoints before it makes do with the addresses given."""
 TokenSource = str | Callable[[], str | Awaitable[str]]
 
 
 class Options(NamedTuple):
     """What an application chose."""
 
-    address: Address
+    addresses: Sequence[Address]
     token: TokenSource
     settings: Settings
     user: str = ""
@@ -52,7 +55,7 @@ class Shell:
     """One client at work. Implements the core's `Host` and the socket's `Receiver`."""
 
     __slots__ = (
-        "_alarm_at", "_closed", "_drained", "_flush_soon", "_lazy", "_options", "_pending", "_prefix",
+        "_alarm_at", "_closed", "_dials", "_drained", "_flush_soon", "_lazy", "_options", "_pending", "_prefix",
         "_sends", "_socket", "_store", "_synced", "_token", "core", "emit", "runtime", "stream",
     )  # fmt: skip
 
@@ -67,6 +70,7 @@ class Shell:
         self._socket: Transport | None = None
         self._token = ""
         self._alarm_at = inf
+        self._dials: dict[str, asyncio.Task[Transport]] = {}
         self._lazy = False
         self._flush_soon = False
         self._closed = False
@@ -88,7 +92,7 @@ class Shell:
         saved = await self._check(saved)
         self.core = core = Core(
             self._options.settings,
-            self._options.address.fallback,
+            self._options.addresses,
             self.runtime.clock,
             self.runtime.rng.random,
             self,
@@ -194,6 +198,12 @@ class Shell:
             self._pending.pop(future, None)
             core.requests.give_up(request)
 
+    def apis(self) -> Sequence[str]:
+        """The bases of the REST API, the best first."""
+        route = self.core.route if self.core is not None else None
+        known = route.apis() if route is not None and route.asks else []
+        return known or [address.api for address in self._options.addresses]
+
     async def token(self, fresh: bool) -> str:
         """The access token, from the application when it is a source and a fresh one is needed."""
         source = self._options.token
@@ -278,6 +288,13 @@ class Shell:
         match order:
             case Order.CONNECT:
                 self.runtime.tasks.spawn("client connects", self._connect(core))
+            case Order.DIAL:
+                for url in core.dials():
+                    self.runtime.tasks.spawn("client dials", self._dial(core, url))
+            case Order.HANG_UP:
+                self._hang_up()
+            case Order.LOOK:
+                self.runtime.tasks.spawn("client asks for endpoints", self._look(core))
             case Order.RENEW:
                 self.runtime.tasks.spawn("client renews its token", self._renew(core))
             case Order.DROP:
@@ -294,34 +311,61 @@ class Shell:
             self.flush()
 
     async def _connect(self, core: Core) -> None:
-        """Make one attempt."""
+        """Prepare an attempt. Only the first waits to be told of endpoints: all who lost a node would ask at once."""
         try:
             token = await self._try_token(core.fresh_token)
-            url = await self._choose(core)
-            socket = await self.runtime.connect(url, self, self.runtime.tls)
+        except ConnectFailed as error:
+            if core.connection.state is State.CONNECTING:
+                core.failed(Ending(reason=str(error)))
+                self.flush()
+            return
+        if core.route.asks and not core.route.listed:
+            try:
+                async with asyncio.timeout(LOOK_S_MAX):
+                    await self._look(core)
+            except TimeoutError:
+                core.look()
+        core.set_out(token)
+        self.flush()
+
+    async def _look(self, core: Core) -> None:
+        """Ask which endpoints there are."""
+        core.learn(await self.runtime.endpoints(core.route.apis()))
+        self.flush()
+
+    async def _dial(self, core: Core, url: str) -> None:
+        """Connect to one endpoint of a race."""
+        attempt = self._dials[url] = start(self.runtime.connect(url, self, self.runtime.tls))
+        try:
+            await asyncio.wait([attempt])
+        finally:
+            attempt.cancel()
+        if self._dials.get(url) is attempt:
+            del self._dials[url]
+        if not attempt.cancelled():
+            self._take_dialled(core, url, attempt)
+
+    def _take_dialled(self, core: Core, url: str, attempt: "asyncio.Task[Transport]") -> None:
+        """An attempt has come to its end."""
+        try:
+            socket = attempt.result()
             if socket.gone:
                 raise ConnectFailed(f"{url} hung up at once")
         except ConnectFailed as error:
-            if core.connection.state is State.CONNECTING:
-                core.failed(Ending(reason=str(error), retry_in_ms=error.retry_after_ms))
-                self.flush()
-            return
-        if core.connection.state is not State.CONNECTING:
-            socket.abort()
-            return
-        self._socket = socket
-        core.opened(token)
+            core.dial_failed(url, Ending(reason=str(error), retry_in_ms=error.retry_after_ms))
+        else:
+            if core.dialled(url):
+                self._socket = socket
+                core.opened()
+            else:
+                socket.abort()
         self.flush()
 
-    async def _choose(self, core: Core) -> str:
-        """The endpoint for this attempt. The first one after a loss does not ask: all who lost the same node would."""
-        address, runtime = self._options.address, self.runtime
-        if address.asks:
-            known = runtime.known_endpoints(address)
-            if not known or core.connection.attempts != 1:
-                known = await runtime.endpoints(address)
-            core.route.learn(known)
-        return core.route.choose(runtime.rng.random())
+    def _hang_up(self) -> None:
+        """Give up the attempts that are under way."""
+        dials, self._dials = self._dials, {}
+        for attempt in dials.values():
+            attempt.cancel()
 
     async def _try_token(self, fresh: bool) -> str:
         """The token, or `ConnectFailed`: whatever the application's source raises must not end the client."""
@@ -342,6 +386,7 @@ class Shell:
     def _finish(self, core: Core) -> None:
         """Nothing more will happen: tell everybody who waits."""
         self._closed = True
+        self._hang_up()
         socket, self._socket = self._socket, None
         if socket is not None:
             socket.close()
