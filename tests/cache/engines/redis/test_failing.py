@@ -262,6 +262,26 @@ async def test_a_cluster_with_a_dead_part_answers_for_the_rest(sites: Sites, pre
             assert set(answers) == {None, frozenset({"one"})}
 
 
+async def test_what_can_be_put_back_is_put_back_though_a_part_of_the_cluster_is_dead(
+    sites: Sites, prefix: str
+) -> None:
+    with sites.broken("cluster") as site:
+        assert isinstance(site, LocalValkeyCluster)
+        async with linked(site.url, BRISK) as links:
+            routes = RedisRoutes(links, 1, prefix)
+            await routes.keep("one")
+            await routes.register("one", LOGS)
+            site.wipe()
+            dead = site.primary_of(b"a")
+            for server in (dead, site.replica_of(dead)):
+                server.kill()
+            await until(lambda: is_down(links))
+            with pytest.raises(CacheUnavailable, match=r"127\.0\.0\.1"):
+                await routes.keep("one")
+            answers = await routes.gateways([("app", f"nobody {number}") for number in range(300)], ["one"])
+            assert set(answers) == {None, frozenset()}
+
+
 async def kept(routes: RedisRoutes) -> bool:
     await routes.keep("one")
     return True

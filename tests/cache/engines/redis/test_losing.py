@@ -8,7 +8,8 @@ import pytest
 
 from posthouse.cache.base import CacheUnavailable, LogKey
 from posthouse.cache.engines.redis import buckets
-from posthouse.cache.engines.redis.own import MEMBERS_MAX
+from posthouse.cache.engines.redis.asking import run
+from posthouse.cache.engines.redis.own import _BUILD, MEMBERS_MAX
 from posthouse.cache.engines.redis.routes import RedisRoutes
 from posthouse.testing.valkey import LocalValkey
 from posthouse.valkey.deployment import Deployment
@@ -222,12 +223,26 @@ async def test_a_thawed_node_changes_nothing_of_its_successors(
     assert await successor.keep("one") == []
 
 
+async def test_a_write_that_a_frozen_server_makes_late_undoes_no_newer_one(
+    links: Deployment, one: RedisRoutes, reader: RedisRoutes, prefix: str
+) -> None:
+    """It came over a link that was given up long ago."""
+    bucket = one._own["one"]._buckets[buckets.bucket_of(buckets.member(C))]
+    late = one._own["one"]._build_call(bucket, [buckets.MARKER])
+    await lose(links, *places(C, prefix))
+    await one.register("one", [C])
+    assert await run(links, _BUILD, late) == 0
+    assert await follows(reader, C) == [True]
+    assert await one.keep("one") == [C]  # once, as it was lost
+    assert await one.keep("one") == []
+
+
 async def test_the_routes_of_a_gateway_that_is_gone_end_with_their_time_to_live(
     links: Deployment, one: RedisRoutes, prefix: str
 ) -> None:
     await one.register("one", [C])
     for key in places(C, prefix):
-        assert 0 < await links.link(key).ask("PTTL", key) <= 60_000
+        assert 0 < await links.link(key).ask("PTTL", key) <= 15_000
         await links.link(key).ask("PEXPIRE", key, 1_000)
     await one.keep("one")
     for key in places(C, prefix):

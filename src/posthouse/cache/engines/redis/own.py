@@ -18,18 +18,22 @@ from posthouse.valkey.script import Call, Script
 
 T = TypeVar("T")
 
-TTL_MS = 60_000
+TTL_MS = 15_000
 MEMBERS_MAX = 1_000
 """Members in one call of a script, which holds up the server for about half a millisecond."""
-BUILT_TOGETHER_MAX = 8
+BUILT_TOGETHER_MAX = 4
 """Buckets written anew at once: what is encoded for them lies in memory meanwhile."""
 
 # KEYS of all: the set, its owner. Numbers of changes are never used twice by one incarnation.
 
-# ARGV: incarnation, number, ttl in ms, members of the new set. -1: a newer incarnation owns it.
+# ARGV: incarnation, number, ttl in ms, members of the new set. -1: a newer incarnation owns it; 0: this call comes
+# late, from a link that was given up.
 _BUILD = Script("""
-local other = string.match(redis.call('GET', KEYS[2]) or '', '^%d+')
-if other and tonumber(other) > tonumber(ARGV[1]) then return -1 end
+local incarnation, number = string.match(redis.call('GET', KEYS[2]) or '', '^(%d+) (%d+)$')
+if incarnation then
+  if tonumber(incarnation) > tonumber(ARGV[1]) then return -1 end
+  if incarnation == ARGV[1] and tonumber(number) >= tonumber(ARGV[2]) then return 0 end
+end
 redis.call('UNLINK', KEYS[1])
 redis.call('SADD', KEYS[1], unpack(ARGV, 4))
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
@@ -109,11 +113,13 @@ class OwnRoutes:
     async def keep(self) -> Sequence[LogKey]:
         """Puts back what is missing, and returns it. Raises `CacheUnavailable` when not all could be looked at."""
         async with self._turn:
-            await self._look()
+            trouble = await self._look()
             missing = [bucket for bucket in self._buckets if not bucket.stands]
             for bucket in missing:
                 bucket.lost = True
             await self._build(missing)
+            if trouble is not None:
+                raise CacheUnavailable(str(trouble))
             back = [key for bucket in self._buckets if bucket.lost for key in bucket.keys]
             for bucket in self._buckets:
                 bucket.lost = False
@@ -131,14 +137,15 @@ class OwnRoutes:
 
     # Inside; all with the turn ------------------------------------------------------------------------------------
 
-    async def _look(self) -> None:
-        """Prolong what stands, and find out what does not. What cannot be looked at is taken to stand as before."""
+    async def _look(self) -> Exception | None:
+        """Prolong what stands, and find out what does not. What cannot be looked at is taken to stand as before; then
+        the cause is returned."""
         standing = [bucket for bucket in self._buckets if bucket.stands]
         calls = [(bucket.names, (self._owner(bucket), TTL_MS, buckets.MARKER)) for bucket in standing]
         replies = await run_each(self._deployment, _KEEP, calls)
         for bucket, reply in zip(standing, replies, strict=True):
             bucket.stands = reply != 0
-        _raise_first(replies)
+        return next((reply for reply in replies if isinstance(reply, Exception)), None)
 
     async def _change(self, verb: str, changes: Sequence[tuple[_Bucket, list[LogKey]]]) -> None:
         """Bring changes to sets that stand. A set for which that fails stands no more."""
@@ -155,17 +162,31 @@ class OwnRoutes:
                 bucket.lost = True
 
     async def _build(self, wanted: Sequence[_Bucket]) -> None:
-        """Write these sets anew. Raises `CacheUnavailable` when one of them does not stand then."""
+        """Write these sets anew, as far as their servers are there. Raises `CacheUnavailable` when one does not stand
+        then."""
+        trouble: CacheUnavailable | None = None
         for start in range(0, len(wanted), BUILT_TOGETHER_MAX):
             group = wanted[start : start + BUILT_TOGETHER_MAX]
             for bucket in group:
                 bucket.stands = False
+            reached = [bucket for bucket in group if self._can_be_reached(bucket)]
             try:
-                for bucket in group:
-                    self._deployment.link(bucket.names[0])  # before the work of encoding
-            except Unavailable as trouble:
-                raise CacheUnavailable(str(trouble)) from None
-            await self._build_group(group)
+                if reached:
+                    await self._build_group(reached)
+            except CacheUnavailable as error:
+                trouble = error
+        if any(not bucket.stands for bucket in wanted):
+            raise trouble or CacheUnavailable(
+                str(self._deployment.trouble or "a server was away for a moment")
+            )
+
+    def _can_be_reached(self, bucket: _Bucket) -> bool:
+        """Asked before the work of encoding."""
+        try:
+            self._deployment.link(bucket.names[0])
+        except Unavailable:
+            return False
+        return True
 
     async def _build_group(self, group: Sequence[_Bucket]) -> None:
         """The marker comes with the last members."""
@@ -174,14 +195,15 @@ class OwnRoutes:
             self._build_call(bucket, own[:MEMBERS_MAX]) for bucket, own in zip(group, members, strict=True)
         ]
         replies = await run_each(self._deployment, _BUILD, calls)
-        self._raise_superseded(replies)
-        _raise_first(replies)
+        if -1 in replies:
+            raise CacheUnavailable(f"a newer start of {self._gateway} has taken over its routes")
         calls = [
             self._change_call(bucket, "SADD", chunk)
             for bucket, own in zip(group, members, strict=True)
             for chunk in _chunks(own[MEMBERS_MAX:])
         ]
-        replies = await run_each(self._deployment, _CHANGE, calls) if calls else []
+        if not any(isinstance(reply, Exception) for reply in replies) and calls:
+            replies += await run_each(self._deployment, _CHANGE, calls)
         _raise_first(replies)
         if any(reply != 1 for reply in replies):
             raise CacheUnavailable(f"the routes of {self._gateway} were changed by somebody else meanwhile")
@@ -199,10 +221,6 @@ class OwnRoutes:
 
     def _owner(self, bucket: _Bucket) -> str:
         return f"{self._incarnation} {bucket.change}"
-
-    def _raise_superseded(self, replies: Sequence[Reply]) -> None:
-        if -1 in replies:
-            raise CacheUnavailable(f"a newer start of {self._gateway} has taken over its routes")
 
 
 def _raise_first(replies: Sequence[Reply]) -> None:
