@@ -95,6 +95,22 @@ async def test_heavy_reads_go_to_replicas_and_light_ones_do_not(
     assert [await talk.page("g", "ann", **range_) for range_ in ranges] == pages
 
 
+async def test_the_policy_that_was_asked_for_chooses(talk: Talk, cluster: LocalPostgresCluster) -> None:
+    """Each in turn, say; and many reads at once leave no replica out for longer than one failure would."""
+    other = PostgresDatabase(cluster.dsn(), SystemClock(), replica_policy="round-robin")
+    await other.open()
+    await settled(other, cluster)
+    for _ in range(6):
+        await other.read(talk.app, "g", "ann", after=0, limit=100)
+    standings = list(other._replicas._standings.values())
+    assert [standing.sessions.connects for standing in standings] == [1, 1]
+    assert counts(other)["reads"] == 6
+    for _ in range(20):
+        standings[0].suspend("fails")
+    assert standings[0].suspended_until < SystemClock().monotonic() + 2 * replicas.SUSPENDED_S
+    await other.close()
+
+
 async def test_limits_of_bytes_cut_a_replicas_page_as_they_cut_the_primarys(
     talk: Talk, database: PostgresDatabase
 ) -> None:

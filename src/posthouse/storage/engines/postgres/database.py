@@ -357,7 +357,7 @@ class PostgresDatabase:
         """Another primary, or another timeline: what was connected before counts no more. None: all are away."""
         for pool in (self._readers, self._writers, self._prober_readers, self._prober_writers):
             if host is None:
-                pool.leave_idle()
+                pool.give_up()
             else:
                 pool.leave(host, self._watch.timeline)
 

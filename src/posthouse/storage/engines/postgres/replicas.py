@@ -128,12 +128,14 @@ class Standing:
         self._errors += 1
 
     def suspend(self, why: str) -> None:
-        """Ask it no more for a while, which is longer each time in a row."""
+        """Ask it no more for a while, which is longer each time in a row. Who had asked already changes nothing."""
+        if self._clock.monotonic() < self.suspended_until:
+            return
         self._misses = 0
         for_s = min(SUSPENDED_S * 2**self._suspensions, SUSPENDED_S_MAX)
         self._suspensions += 1
         self.suspended_until = self.since = self._clock.monotonic() + for_s
-        self.sessions.leave_idle()
+        self.sessions.give_up()
         _log.warning("a replica is left out", replica=self.host.name, why=why, for_s=for_s)
 
     def _fade(self, now: float) -> None:

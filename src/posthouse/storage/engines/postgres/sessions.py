@@ -72,10 +72,12 @@ class Sessions:
                 session.drop()
         self._idle = [session for session in self._idle if session.quiet]
 
-    def leave_idle(self) -> None:
-        """Drop the sessions that nobody uses: who comes next is told at once that there is no server."""
-        while self._idle:
-            self._idle.pop().drop()
+    def give_up(self) -> None:
+        """Drop every session, used or not, but those in COMMIT: who waits is told at once that there is no server."""
+        for session in (*self._idle, *self._used):
+            if not session.committing:
+                session.drop()
+        self._idle.clear()
 
     def close(self) -> None:
         """Drop every session, used or not, and refuse further use."""
