@@ -8,8 +8,13 @@ from posthouse.messaging.notes import (
     BlockNote,
     CursorsNote,
     EntryNote,
+    EventsNote,
+    Handlers,
     HeadsNote,
     Note,
+    OpenedNote,
+    UnblockNote,
+    WakeNote,
     decode_notes,
     encode_notes,
 )
@@ -29,6 +34,10 @@ notes = st.one_of(
     st.builds(CursorsNote, app=texts, conv=texts, frame=st.binary(max_size=100)),
     st.builds(HeadsNote, app=texts, heads=st.dictionaries(texts, seqs, max_size=5)),
     st.builds(BlockNote, app=texts, user=texts),
+    st.builds(UnblockNote, app=texts, user=texts),
+    st.builds(OpenedNote, app=texts, conv=texts, device=texts, session=texts, opened_ms=seqs),
+    st.builds(WakeNote, database=texts),
+    st.builds(EventsNote, events=st.lists(st.binary(max_size=50), max_size=3).map(tuple)),
 )
 
 
@@ -47,3 +56,15 @@ def test_a_note_that_only_a_newer_node_knows_is_passed_over_and_its_neighbours_a
 def test_bytes_that_no_node_has_sent_are_an_error(message: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         decode_notes(message)
+
+
+def test_each_kind_of_note_goes_to_its_handler_in_order_and_nonsense_is_counted() -> None:
+    heard: list[Note] = []
+    handlers = Handlers()
+    handlers.on(HeadsNote, heard.append)
+    handlers.on(BlockNote, heard.append)
+    sent: list[Note] = [HeadsNote("app", {"c": 1}), CursorsNote("app", "c", b""), BlockNote("app", "ann")]
+    handlers.deliver(b"no note")
+    handlers.deliver(encode_notes(sent))
+    assert heard == [sent[0], sent[2]]
+    assert handlers.unreadable == 1

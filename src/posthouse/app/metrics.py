@@ -168,6 +168,8 @@ class NodeMetrics(Collector):
     def _cluster(self) -> Iterator[tuple[str, str, float]]:
         readers, publisher = self._parts.readers.values(), self._parts.publisher
         yield "bus_messages", "Messages to other gateways", publisher.published
+        unreadable = self._gateway.notes.unreadable
+        yield "bus_unreadable", "Messages from the bus that no node can have sent", unreadable
         yield "bus_lost", "Notes that the bus did not take, or that waited too long", publisher.lost
         yield (
             "repair_retold",

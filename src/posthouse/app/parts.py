@@ -74,6 +74,8 @@ class Readers:
             parts.claim(f"repair:{name}"), self.repair.run, clock, able=lambda: parts.hearing.trusted
         )
         self.commit.on_membership = self._wake
+        for turn in (self.roster_turn, self.repair_turn):
+            turn.on_turn = partial(parts.told_turn, turn.claim.name)
         self._tell = partial(publisher.post, [WakeNote(name)])
         self._name = name
 
@@ -219,6 +221,10 @@ class Parts:
         """This node's claim on a lease."""
         return Claim(self.ports.leases, name, lambda: self.membership.holder, self.clock)
 
+    def told_turn(self, singleton: str, why: str) -> None:
+        """Something that runs on one node at a time begins or ends here."""
+        self.events.record("singleton", singleton, why)
+
     async def append(self, append: Append) -> Outcome:
         """Through the group commit of its database."""
         return await self.commit.append(append)
@@ -234,7 +240,11 @@ class Parts:
     def _commit(self) -> Commit:
         """One database needs no door."""
         commits = {name: readers.commit for name, readers in self.readers.items()}
-        return next(iter(commits.values())) if len(commits) == 1 else Commits(commits, self.ports.owner, self.clock)
+        return (
+            next(iter(commits.values()))
+            if len(commits) == 1
+            else Commits(commits, self.ports.owner, self.clock)
+        )
 
     def _connect(self) -> None:
         gateway, notes, membership = self.gateway, self.gateway.notes, self.membership

@@ -9,16 +9,14 @@ from collections.abc import Awaitable, Callable
 
 from posthouse.cluster.lease import RENEW_INTERVAL_S, Claim
 from posthouse.kit.clock import Clock
-from posthouse.kit.log import logger
 from posthouse.kit.tasks import start, wait_event
-
-_log = logger(__name__)
 
 
 class Singleton:
     """`able` is asked before taking the lease and while it is held: who cannot do the work leaves it to others.
 
-    `without_cache` True: the loop runs also while nobody can say who has the lease, on every node then.
+    `without_cache` True: the loop runs also while nobody can say who has the lease, on every node then. `on_turn` hears in
+    one sentence that it begins or ends here.
     """
 
     def __init__(
@@ -35,6 +33,7 @@ class Singleton:
         self._clock = clock
         self._able = able
         self._without_cache = without_cache
+        self.on_turn: Callable[[str], None] = lambda sentence: None
         self.running = False
 
     async def run(self) -> None:
@@ -51,7 +50,7 @@ class Singleton:
         return await self.claim.renew() or (self._without_cache and not self.claim.known)
 
     async def _work(self) -> None:
-        _log.info("running here", singleton=self.claim.name, reason=self.claim.why)
+        self.on_turn(f"it runs here: {self.claim.why}")
         ended = asyncio.Event()
         work = start(self._loop_until(ended))
         self.running = True
@@ -59,7 +58,7 @@ class Singleton:
             while not ended.is_set():
                 await wait_event(ended, self._pause_s(), self._clock)
                 if not ended.is_set() and not await self._entitled():
-                    _log.info("no longer running here", singleton=self.claim.name, reason=self.claim.why)
+                    self.on_turn(f"it does not run here any more: {self.claim.why}")
                     return
             await work
         finally:

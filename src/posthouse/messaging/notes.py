@@ -138,14 +138,20 @@ class Handlers:
 
     def __init__(self) -> None:
         self._handlers: dict[type, Callable[[Any], None]] = {}
+        self.unreadable = 0
 
     def on(self, kind: type[N], handle: Callable[[N], None]) -> None:
         """`handle` is called with each note of that kind."""
         self._handlers[kind] = handle
 
     def deliver(self, message: bytes) -> None:
-        """One message from the bus. Raises `msgspec.DecodeError` for bytes that no node has sent."""
-        self.hear(decode_notes(message))
+        """One message from the bus. Bytes that no node has sent are counted and passed over (policy: drop)."""
+        try:
+            notes = decode_notes(message)
+        except msgspec.DecodeError:
+            self.unreadable += 1
+            return
+        self.hear(notes)
 
     def hear(self, notes: Sequence[Note]) -> None:
         """Notes, in order."""
