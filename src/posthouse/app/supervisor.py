@@ -213,8 +213,10 @@ def hold_port(host: str, port: int) -> socket.socket:
 
 
 def environment_of(number: int, name: str, direct_port: int, agent_port: int) -> dict[str, str]:
-    """The caller's environment, with what makes one worker differ from another."""
-    own = {"POSTHOUSE_NODE_NAME": f"{name}-{number}", "POSTHOUSE_LISTEN_DIRECT_PORT": str(direct_port)}
+    """The caller's environment, with what makes one worker differ from another. One alone needs no `direct_port`."""
+    own = {"POSTHOUSE_NODE_NAME": f"{name}-{number}" if direct_port else name}
+    if direct_port:
+        own["POSTHOUSE_LISTEN_DIRECT_PORT"] = str(direct_port)
     if agent_port:
         own["POSTHOUSE_AGENT_PORT"] = str(agent_port + number - 1)
     return {**os.environ, **own}

@@ -45,7 +45,8 @@ def supervise(
 
     def how(number: int, line: int, why: str) -> Start:
         own = ["--worker", str(number), "--line", str(line), "--because", why]
-        environment = environment_of(number, name, port + number, config.agent.port)
+        direct_port = port + number if config.workers.count > 1 else 0
+        environment = environment_of(number, name, direct_port, config.agent.port)
         return Start([*common, *own], environment)
 
     workers = config.workers
