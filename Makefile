@@ -12,9 +12,11 @@ UV_PIN  = $(shell sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements.lock)
 GENERATORS := $(wildcard spec/generate.py)
 BENCHES    := fanout send idle storm
 FUZZ_S     := 60
+SEEDS      := 1000
+FIRST      := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock up test test-cluster check format generate bench fuzz clean
+.PHONY: help setup lock up test test-cluster check format generate bench fuzz sim clean
 
 help: ## say what each command does
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -68,6 +70,9 @@ generate: setup ## write the generated files anew
 
 bench: setup ## run every benchmark (BENCHES="send" for some)
 	@for name in $(BENCHES); do $(BIN)/posthouse bench $$name --json || exit 1; done
+
+sim: setup ## play simulated clusters under many seeds (SEEDS=10000 FIRST=0)
+	@$(BIN)/posthouse sim --seeds $(SEEDS) --first $(FIRST)
 
 fuzz: setup ## run every fuzzer in fuzz/ (FUZZ_S=60 seconds each)
 	@for program in $(wildcard fuzz/fuzz_*.py); do $(BIN)/python $$program --seconds $(FUZZ_S) || exit 1; done

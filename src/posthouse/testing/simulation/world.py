@@ -242,7 +242,7 @@ class World:
             for conv, history in self.histories.items()
             for reader in history.lagging(self.entries(conv))
         ]
-        return waiting + lagging
+        return away + waiting + lagging
 
     async def _judge(self, story: Story) -> None:
         for person in self.people:
@@ -268,8 +268,10 @@ class World:
 
     def entries(self, conv: str) -> list[Entry]:
         """A log as it stands in its database."""
-        tables = next(each.tables for each in self.databases.values() if (APP, conv) in each.tables.logs)
-        page = tables.read(APP, conv, None, 0, None, 1_000_000, 1 << 40)
+        holders = [each.tables for each in self.databases.values() if (APP, conv) in each.tables.logs]
+        if not holders:
+            return []  # its database is recovering
+        page = holders[0].read(APP, conv, None, 0, None, 1_000_000, 1 << 40)
         assert not isinstance(page, Refused)
         return list(page.entries)
 

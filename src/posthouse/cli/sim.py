@@ -1,0 +1,69 @@
+"""`posthouse sim`: play simulated clusters under many seeds, and name every seed that breaks a promise."""
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from posthouse.cli.failure import Exit
+from posthouse.cli.output import Output, json_option, pass_output
+
+if TYPE_CHECKING:
+    from posthouse.testing.simulation.seeds import Outcome
+
+
+@click.command(short_help="Play simulated clusters under many seeds.")
+@click.option("--seeds", type=click.IntRange(1), default=100, show_default=True, help="How many.")
+@click.option("--first", type=click.IntRange(0), default=0, show_default=True, help="The first one.")
+@click.option("--jobs", type=click.IntRange(1), default=None, help="Processes.  [default: one a core]")
+@json_option
+@pass_output
+def sim(output: Output, seeds: int, first: int, jobs: int | None) -> None:
+    """Play whole clusters with their clients in virtual time, each under a seed, while faults happen.
+
+    A seed that fails prints itself, what broke and which faults there were: run it again with --first SEED --seeds 1,
+    and everything happens exactly as before. The exit code is 5 when a promise was broken.
+    """
+    from posthouse.testing.simulation.seeds import outcomes
+
+    totals = {"seeds": 0, "failed": 0, "sent": 0, "acked": 0, "deliveries": 0, "faults": 0, "virtual_s": 0}
+    failed: list[int] = []
+    for outcome in _shown(outcomes(first, seeds, jobs or os.cpu_count() or 1), seeds, output):
+        totals["seeds"] += 1
+        totals["faults"] += len(outcome.faults)
+        totals["virtual_s"] += round(outcome.virtual_s)
+        for name in ("sent", "acked", "deliveries"):
+            totals[name] += getattr(outcome, name)
+        if outcome.failures:
+            failed.append(outcome.seed)
+            output.note(_failure(outcome))
+    totals["failed"] = len(failed)
+    output.emit({**totals, "failed_seeds": failed}, _summary(totals))
+    if failed:
+        sys.exit(Exit.CHECKS_FAILED)
+
+
+def _shown(outcomes: "Iterator[Outcome]", total: int, output: Output) -> "Iterator[Outcome]":
+    """A bar on standard error while a person is looking."""
+    if output.json or not sys.stderr.isatty():
+        yield from outcomes
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(outcomes, "seeds", total=total, console=Console(stderr=True), transient=True)
+
+
+def _failure(outcome: "Outcome") -> str:
+    lines = [f"seed {outcome.seed} fails:", *(f"  {each}" for each in outcome.failures[:5])]
+    return "\n".join([*lines, "  while:", *(f"    {each}" for each in outcome.faults)])
+
+
+def _summary(totals: dict[str, int]) -> str:
+    return (
+        f"{totals['seeds']:,} seeds, {totals['failed']:,} failed. {totals['acked']:,} of {totals['sent']:,} sends "
+        f"acknowledged, {totals['deliveries']:,} deliveries, {totals['faults']:,} faults in "
+        f"{totals['virtual_s'] / 3600:,.1f} virtual hours."
+    )
