@@ -234,6 +234,7 @@ class World:
             waited_s += 0.5
 
     def _unfinished(self) -> list[str]:
+        away = [f"{conv} cannot be read" for conv in self.histories if not self.entries(conv)]
         waiting = [
             f"{person.device} waits for {person.unsettled} acks" for person in self.people if person.unsettled
         ]
