@@ -1,0 +1,71 @@
+"""The clients of a chaos run, on a single server: they talk, come back when cut off, and notice what is forged."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+import pytest
+
+from posthouse.client import Runtime
+from posthouse.load.backend import Backend
+from posthouse.load.chaos.crew import Crew
+from posthouse.testing.servers import LocalServer
+
+USERS = [f"user-{number}" for number in range(6)]
+CONVS = {user: ["tea", "biscuits"] for user in USERS}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LocalServer]:
+    with LocalServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def crew(server: LocalServer) -> AsyncIterator[Crew]:
+    async with Runtime() as runtime:
+        backend = Backend(server.url, server.secrets.api_key, runtime)
+        for conv in CONVS["user-0"]:
+            await backend.create_group(conv, USERS)
+    crew = Crew()
+    await crew.enter(server.url, str(server.data), CONVS)
+    yield crew
+    await crew.close()
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(20):
+        while not await condition():
+            await asyncio.sleep(0.05)
+
+
+async def delivered(crew: Crew) -> int:
+    return sum(second.delivered for second in (await crew.seconds()).values())
+
+
+async def test_they_are_all_back_after_a_cut_and_nothing_is_lost(crew: Crew, server: LocalServer) -> None:
+    await crew.talk(100)
+
+    async def more(than: int) -> bool:
+        return await delivered(crew) > than
+
+    async def all_back() -> bool:
+        return (await crew.standing()).connected == len(USERS)
+
+    await until(lambda: more(200))
+    await crew.watch()
+    assert await crew.cut_off() == len(USERS)
+    await until(all_back)
+    standing = await crew.standing()
+    assert standing.moved == dict.fromkeys(USERS, 1)
+    seen = await delivered(crew)
+    await until(lambda: more(seen + 200))
+    assert await crew.hush(20) == 0
+    verdict = await crew.judge(server.url, server.secrets.api_key)
+    assert verdict.holds, verdict
+    assert verdict.acked == verdict.sent == sum(second.acked for second in (await crew.seconds()).values())
+    assert (await crew.standing()).failed == 0
+    since = standing.last_connected_at
+    for convs in (None, ["tea"]):
+        pauses = await crew.pauses(since - 1, since, convs)
+        assert len(pauses) == len(USERS)
+        assert all(0 < pause <= 1 for pause in pauses)
