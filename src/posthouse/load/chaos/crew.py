@@ -75,7 +75,7 @@ class Crew:
         self._latencies: dict[int, Latencies] = {}
         self._node_of: dict[str, str] = {}
         self._moved: Counter[str] = Counter()
-        self._last_connected_at = 0.0
+        self._connected_at: dict[str, float] = {}
         self._in_flight = self._failed = self._retries = 0
         self._talking = False
 
@@ -111,7 +111,6 @@ class Crew:
     async def watch(self) -> None:
         """Count reconnections from now on."""
         self._moved.clear()
-        self._last_connected_at = 0.0
 
     async def standing(self) -> Standing:
         """How the clients stand."""
@@ -124,7 +123,7 @@ class Crew:
                 Counter(self._node_of[user] for user, client in self._clients.items() if client.connected)
             ),
             moved=dict(self._moved),
-            last_connected_at=self._last_connected_at,
+            last_connected_at=max(self._connected_at.values(), default=0.0),
         )
 
     async def cut_off(self) -> int:
@@ -134,6 +133,11 @@ class Crew:
             socket.abort()
             receiver.lost(socket, 0, "cut off")
         return len(standing)
+
+    async def back(self, since: float, never: float) -> list[float]:
+        """How long after `since` each client's latest session began; `never` where it began before."""
+        began = [self._connected_at.get(user, 0.0) - since for user in self._clients]
+        return [after if after > 0 else never for after in began]
 
     async def pauses(self, since: float, until: float, convs: list[str] | None) -> list[float]:
         """Every client's longest time without a delivery, of some conversations or (None) of all."""
@@ -209,7 +213,7 @@ class Crew:
         self._node_of[user] = event.node
         if before is not None:
             self._moved[user] += 1
-        self._last_connected_at = self._clock.monotonic()
+        self._connected_at[user] = self._clock.monotonic()
 
     def _send_failed(self, _event: SendFailed) -> None:
         self._failed += 1

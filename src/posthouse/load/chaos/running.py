@@ -87,9 +87,9 @@ async def _seen(site: Site, windows: list[Window], begun: float) -> Run:
     if verdict.contradicted:
         breaches.append(f"{verdict.contradicted} times clients were told or shown what contradicts the log.")
     first = windows[0]
-    pauses = await site.pauses(first.since, first.until, first.scope)
+    pauses = await _pauses(site, first)
     for window in windows[1:]:
-        p99 = percentile(await site.pauses(window.since, window.until, window.scope), 0.99)
+        p99 = percentile(await _pauses(site, window), 0.99)
         if p99 > window.budget_s:
             breaches.append(f"{window.what}: p99 {p99:.1f} s, allowed {window.budget_s:g} s")
     moments = moments_of(await site.seconds(), begun)
@@ -105,6 +105,12 @@ async def _seen(site: Site, windows: list[Window], begun: float) -> Run:
         recovered_s=recovered_s(moments, first.since - begun),
         failed=standing.failed,
     )
+
+
+async def _pauses(site: Site, window: Window) -> list[float]:
+    if window.measured is not None:
+        return list(window.measured)
+    return await site.pauses(window.since, window.until, window.scope)
 
 
 def moments_of(workers: list[dict[int, Second]], begun: float) -> list[Moment]:

@@ -3,7 +3,7 @@
 Each is one row of the table in docs/chaos.md. A scenario returns the windows of time to look at.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from posthouse.app.secrets import DEFAULT_APP
@@ -29,6 +29,8 @@ class Window(NamedTuple):
     budget_s: float
     scope: str = ""
     """The database whose conversations count, or the conversation; empty: all."""
+    measured: Sequence[float] | None = None
+    """Every client's pause, where that is not its longest time without a delivery."""
 
 
 class Scenario(NamedTuple):
@@ -184,7 +186,7 @@ async def cut_off_storm(site: Site) -> list[Window]:
         )
     if per_s > QUERIES_MAX * usual_per_s:
         site.breaches.append(f"{per_s:.0f} queries a second after the cut, {usual_per_s:.0f} before it.")
-    return [Window("after the cut", begun, site.now(), BACK_S)]
+    return [Window("after the cut", begun, site.now(), BACK_S, measured=await site.back(begun))]
 
 
 async def move_shard(site: Site) -> list[Window]:

@@ -160,6 +160,11 @@ class Site:
         self.note("all clients are cut off", "fault")
         return sum(await call_all(self._workers, "cut_off"))
 
+    async def back(self, since: float) -> list[float]:
+        """How long after `since` each client had a session again; those that have none count as until now."""
+        answers = await call_all(self._workers, "back", since=since, never=self.now() - since)
+        return [back for each in answers for back in each]
+
     async def pauses(self, since: float, until: float, scope: str = "") -> list[float]:
         """Every client's longest time without a delivery. `scope`: only of one database's conversations, or of one."""
         convs = (
