@@ -15,8 +15,8 @@ from posthouse.kit.tasks import start, wait_event
 class Singleton:
     """`able` is asked before taking the lease and while it is held: who cannot do the work leaves it to others.
 
-    `without_cache` True: the loop runs also while nobody can say who has the lease, on every node then. `on_turn` hears in
-    one sentence that it begins or ends here.
+    `without_cache` True: the loop runs also while nobody can say who has the lease, on every node then. `on_turn` hears
+    in one sentence that it begins or ends here.
     """
 
     def __init__(
