@@ -23,6 +23,7 @@ from typing import Any, Self
 
 import psutil
 
+from posthouse.testing.keeper import Keeper
 from posthouse.testing.ports import free_ports
 
 BINARIES_VARIABLE = "POSTHOUSE_POSTGRES_BIN"
@@ -47,7 +48,7 @@ _DEFAULTS: dict[str, Setting] = {
 
 # $1: the folder to remove, or nothing; $2: the data folder. Each line read is the server's process id, or empty once
 # it has stopped. The segment of System V memory is what a killed server leaves behind for its successor.
-_KEEPER = r"""
+_SCRIPT = r"""
 while read -r line; do pid=$line; done
 if [ -n "$pid" ]; then
   kill -QUIT "$pid"; kill -CONT "$pid"
@@ -92,7 +93,7 @@ class LocalPostgres:
         self.port = 0
         self._settings: dict[str, Setting] = {**_DEFAULTS, **(settings or {})}
         self._server: subprocess.Popen[bytes] | None = None
-        self._keeper: subprocess.Popen[bytes] | None = None
+        self._keeper: Keeper | None = None
 
     def __repr__(self) -> str:
         state = "running" if self._server else "stopped"
@@ -114,7 +115,7 @@ class LocalPostgres:
     def start(self) -> None:
         """Run the server, making its data folder first where there is none; return once it takes connections."""
         if self._keeper is None:
-            self._keeper = self._start_keeper()
+            self._keeper = Keeper(_SCRIPT, self.folder if self._temporary else "", self.data)
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
         for port in [self.port] if self.port else free_ports():
@@ -153,11 +154,10 @@ class LocalPostgres:
         """Stop the server at once, and remove its folder if that is temporary. May be called twice."""
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
-            assert keeper.stdin is not None
-            keeper.stdin.close()
+            keeper.begin_to_close()
             if self._server is not None:
                 self._server.wait()
-            keeper.wait()
+            keeper.close()
         elif self._temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
         self._server = None
@@ -264,7 +264,8 @@ class LocalPostgres:
                 start_new_session=True,  # so that Ctrl-C reaches the tests, which then stop it in order
                 **_identity(),
             )
-        self._tell_keeper(self._server.pid)
+        assert self._keeper is not None
+        self._keeper.tell(self._server.pid)
         if self._becomes_ready(self._server):
             return True
         self._end(signal.SIGKILL)
@@ -300,24 +301,8 @@ class LocalPostgres:
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()
-            self._tell_keeper(None)
-
-    def _start_keeper(self) -> subprocess.Popen[bytes]:
-        removed = self.folder if self._temporary else ""
-        return subprocess.Popen(
-            ["/bin/sh", "-c", _KEEPER, "posthouse-postgres-keeper", removed, self.data],
-            cwd="/",
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            bufsize=0,
-        )
-
-    def _tell_keeper(self, pid: int | None) -> None:
-        assert self._keeper is not None
-        assert self._keeper.stdin is not None
-        self._keeper.stdin.write(b"%d\n" % pid if pid else b"\n")
+            if self._keeper is not None:
+                self._keeper.tell(None)
 
     def _signal_all(self, number: signal.Signals) -> list[psutil.Process]:
         """Signal the server's first process and then its children, which are returned."""

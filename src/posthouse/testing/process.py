@@ -1,8 +1,7 @@
 """A server process for tests and the local playground: started, killed, frozen, and never outliving its owner.
 
-Blocking on purpose, so that plain fixtures can own one; in a coroutine, use `asyncio.to_thread`. A small shell process
-(the keeper) holds a pipe to the owner and, when that closes, however the owner ended, kills the server and removes its
-temporary folder.
+Blocking on purpose, so that plain fixtures can own one; in a coroutine, use `asyncio.to_thread`. However the owner
+ends, a keeper kills the server and removes its temporary folder.
 """
 
 import os
@@ -15,12 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from posthouse.testing.keeper import Keeper
+
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 20.0
 _POLL_S = 0.01
 
 # $1: the folder to remove, or nothing. Each line read is the server's process id, or empty once it has ended.
-_KEEPER = r"""
+_SCRIPT = r"""
 while read -r line; do pid=$line; done
 [ -z "$pid" ] || { kill -CONT "$pid"; kill -KILL "$pid"; }
 [ -z "$1" ] || { n=0; until rm -rf "$1" || [ $((n += 1)) -ge 50 ]; do sleep 0.1; done; }
@@ -43,7 +44,7 @@ class LocalProcess(ABC):
         self.folder = folder or Path(tempfile.mkdtemp(prefix=f"posthouse-{name}-"))
         self.log = self.folder / "server.log"
         self._server: subprocess.Popen[bytes] | None = None
-        self._keeper: subprocess.Popen[bytes] | None = None
+        self._keeper: Keeper | None = None
 
     def __repr__(self) -> str:
         state = "running" if self._server else "stopped"
@@ -79,7 +80,7 @@ class LocalProcess(ABC):
     def start(self) -> None:
         """Start the server and return once it says that it is ready."""
         if self._keeper is None:
-            self._keeper = self._start_keeper()
+            self._keeper = Keeper(_SCRIPT, self.folder if self._temporary else "")
         self.folder.mkdir(parents=True, exist_ok=True)
         command, environment = self._command(), self._environment()
         with self.log.open("ab") as log:
@@ -92,7 +93,7 @@ class LocalProcess(ABC):
                 stderr=log,
                 start_new_session=True,  # so that Ctrl-C reaches the owner, which then ends it in order
             )
-        self._tell_keeper(self._server.pid)
+        self._keeper.tell(self._server.pid)
         self._wait_ready(self._server)
 
     def stop(self) -> None:
@@ -117,9 +118,7 @@ class LocalProcess(ABC):
         self._end(signal.SIGKILL)
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
-            assert keeper.stdin is not None
-            keeper.stdin.close()
-            keeper.wait()
+            keeper.close()
         elif self._temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -168,24 +167,9 @@ class LocalProcess(ABC):
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()
-            self._tell_keeper(None)
+            if self._keeper is not None:
+                self._keeper.tell(None)
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._server is not None
         self._server.send_signal(number)
-
-    def _start_keeper(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            ["/bin/sh", "-c", _KEEPER, "posthouse-keeper", self.folder if self._temporary else ""],
-            cwd="/",
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            bufsize=0,
-        )
-
-    def _tell_keeper(self, pid: int | None) -> None:
-        assert self._keeper is not None
-        assert self._keeper.stdin is not None
-        self._keeper.stdin.write(b"%d\n" % pid if pid else b"\n")
