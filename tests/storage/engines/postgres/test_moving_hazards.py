@@ -173,6 +173,30 @@ async def test_what_is_written_after_the_copy_arrives_as_well(node: Node, talk: 
     assert inbox.convs == ("g",)
 
 
+async def test_what_is_written_while_a_note_of_the_same_log_is_forgotten_is_noted_anew(
+    node: Node, talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mover deletes a note it has acted upon; a newer one of the same log must not go with it."""
+    await talk.start("g", "ann")
+    mover = await node.mover(node.shard(talk.app, "g"))
+    transact = mover.source.transact
+    written: list[object] = []
+
+    async def write_first(work: Callable[[Connection], Awaitable[Any]]) -> Any:
+        if "_copy_noted" in work.__qualname__ and not written:
+            written.append(await talk.append(talk.send("g", "ann", "two")))
+        return await transact(work)
+
+    monkeypatch.setattr(mover.source, "transact", write_first)
+    await mover._begin()
+    await mover._copy_all()
+    await talk.say("g", "ann", "one")
+    await mover._hand_over()
+    await mover._take()
+    assert written
+    assert await talk.texts("g") == ["one", "two"]
+
+
 async def test_a_write_that_began_before_the_freeze_is_waited_for(
     node: Node, talk: Talk, dsns: dict[str, str]
 ) -> None:
@@ -332,12 +356,48 @@ async def test_a_hand_over_in_doubt_is_looked_up(
         armed.append(1)
 
     mover.before = at("give", arm)
-    monkeypatch.setattr(type(mover.source), "transact", lambda self, work: (
-        doubtful(work) if self is mover.source else self._write(work)
-    ))  # fmt: skip
+    monkeypatch.setattr(mover.source, "transact", doubtful)
     result = await mover.run()
     monkeypatch.undo()
     assert result.freezes == (1 if lost else 2)
+    await talk.say("g", "ann", "after")
+    assert await talk.texts("g") == ["after"]
+    await node.databases.reload()
+    assert node.owner(shard) == mover.target.name
+
+
+async def test_a_mover_that_gives_up_after_all_was_given_takes_nothing_back(
+    node: Node, old_node: Node, talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the commit's answer nor the old database's row came through: a node completes the move."""
+    await talk.start("g", "ann")
+    shard = node.shard(talk.app, "g")
+    mover = await node.mover(shard)
+    transact, query = mover.source.transact, mover.source.query
+    armed: list[str] = []
+
+    async def lose_answer(work: Callable[[Connection], Awaitable[Any]]) -> Any:
+        done = await transact(work)
+        if "answer" in armed:
+            armed.remove("answer")
+            raise StorageUnavailable("in doubt")
+        return done
+
+    async def lose_row(work: Callable[[Connection], Awaitable[Any]]) -> Any:
+        if armed == ["row"]:
+            armed.clear()
+            raise StorageUnavailable("away")
+        return await query(work)
+
+    async def arm() -> None:
+        armed.extend(["answer", "row"])
+
+    mover.before = at("give", arm)
+    monkeypatch.setattr(mover.source, "transact", lose_answer)
+    monkeypatch.setattr(mover.source, "query", lose_row)
+    with pytest.raises(StorageUnavailable):
+        await mover.run()
+    await old_node.databases.reload()
     await talk.say("g", "ann", "after")
     assert await talk.texts("g") == ["after"]
     await node.databases.reload()
