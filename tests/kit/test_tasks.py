@@ -1,6 +1,7 @@
 """Background work: it ends with its owner, and a crash is seen, counted and survived."""
 
 import asyncio
+import gc
 import logging
 
 import pytest
@@ -119,3 +120,17 @@ async def test_waiting_for_an_event_leaves_nothing_behind(clock: ManualClock) ->
     await asyncio.gather(waiting, return_exceptions=True)
     await clock.advance(0)
     assert asyncio.all_tasks() == before
+
+
+async def test_what_is_closed_before_its_first_step_is_not_left_unawaited() -> None:
+    """Python would warn of it, and warnings are errors here."""
+    begun = []
+
+    async def work() -> None:
+        begun.append(True)
+
+    tasks = Tasks(ManualClock())
+    tasks.spawn("work", work())
+    await tasks.close()
+    gc.collect()
+    assert begun == []

@@ -62,7 +62,11 @@ class Tasks:
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` once in the background; a crash is logged and counted."""
-        self._own(asyncio.get_running_loop().create_task(self._guard(name, work), name=name))
+        task = asyncio.get_running_loop().create_task(self._guard(name, work), name=name)
+        task.add_done_callback(
+            lambda _: work.close()
+        )  # one that is cancelled before its first step is not left unawaited
+        self._own(task)
 
     def supervise(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
         """Run `loop()` until closed; when it crashes or returns, start it again after a backoff."""
