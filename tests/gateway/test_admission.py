@@ -78,3 +78,13 @@ def test_users_whose_allowance_is_full_again_are_forgotten() -> None:
     assert len(admission._users) == 5_000, "they still owe a moment"
     admission.forget_idle(1.0)
     assert len(admission._users) == 0
+
+
+def test_an_overloaded_node_sends_newcomers_away_spread_over_as_long_again() -> None:
+    admission = Admission(Rates(), 0.0)
+    assert admission.shed_wait_s() == 0.0
+    admission.shed_s = 4.0
+    waits = [admission.shed_wait_s() for _ in range(32)]
+    assert (min(waits), len(set(waits))) == (4.0, 16)
+    assert max(waits) < 8.0
+    assert admission.logins_refused == 32

@@ -162,6 +162,18 @@ async def test_what_parts_say_of_themselves_counts(ward: Ward) -> None:
     assert ward.probes.report().canary == "failed"
 
 
+async def test_who_dies_and_comes_back_is_news_once(ward: Ward) -> None:
+    news: list[tuple[str, str]] = []
+    ward.probes.on_verdict = lambda subject, verdict: news.append((subject, str(verdict.state)))
+    peers = Neighbourhood(ward, "n2")
+    await ward.clock.advance(20)
+    peers.silent = {"http://n2"}
+    await ward.clock.advance(20)
+    peers.silent = set()
+    await ward.clock.advance(20)
+    assert news == [("node n2", "dead"), ("node n2", "live")]
+
+
 async def test_a_cache_that_is_gone_degrades(ward: Ward) -> None:
     answers = [Condition(True, True), *[Condition(False, False, "refused")] * 100]
 

@@ -18,6 +18,7 @@ from posthouse.gateway.gateway import Gateway
 from posthouse.gateway.listener import SOCKET_PATH
 from posthouse.health.attendant import Attendant
 from posthouse.health.canary import Nest
+from posthouse.health.detector import Verdict
 from posthouse.health.probes import Probes
 from posthouse.health.readiness import Part
 from posthouse.health.remedies import MOVED_SHARE, Action, Remedy, RemedyRule, Symptoms
@@ -186,6 +187,7 @@ class Tending:
         )
         probes.peers = lambda: peers(self._picture(), self._node)
         probes.on_change = lambda readiness: self._saw(readiness.ready, readiness.reason)
+        probes.on_verdict = self._judged
 
     def symptoms(self) -> Symptoms:
         """This node and what there is beside it, now."""
@@ -226,6 +228,10 @@ class Tending:
 
     def _audit(self, remedy: Remedy, dry_run: bool) -> None:
         self._events.record(f"remedy:{remedy.action}", self._node, remedy.why, dry_run=dry_run)
+
+    def _judged(self, subject: str, verdict: Verdict) -> None:
+        """What this node thinks of others stays with it: they all look for themselves."""
+        self._events.record("verdict", subject, f"{verdict.state}: {verdict.reason}", shared=False)
 
     def _saw(self, ready: bool, reason: str) -> None:
         self._events.record("readiness", self._node, f"{'ready' if ready else 'not ready'}: {reason}")

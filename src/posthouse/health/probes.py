@@ -66,12 +66,15 @@ class Probes:
         self.lag_ms: Callable[[], float] = lambda: 0.0
         self.more: list[Callable[[], Iterable[Part]]] = []
         self.on_change: Callable[[Readiness], None] = lambda readiness: None
+        self.on_verdict: Callable[[str, Verdict], None] = lambda subject, verdict: None
+        """Told by full name who has become dead, slow or live again; a mere suspicion is nobody's news."""
         self.detector = Detector(clock.monotonic())
         self._clock = clock
         self._conditions: dict[str, Condition] = {}
         self._lagging_s = 0
         self._last: Readiness | None = None
         self._probed: tuple[str, ...] = ()
+        self._told: dict[str, State] = {}
         self._only = len(databases) == 1
         self._watched = [
             _Watched("database", name, database.probe, DATABASE_SLOW_MS)
@@ -170,6 +173,7 @@ class Probes:
             self.detector.tick(self._clock.monotonic(), lag_ms)
             self._lagging_s = self._lagging_s + 1 if lag_ms >= LAG_FAILED_MS else 0
             self._conclude()
+            self._tell()
 
     async def _ask_peers_forever(self) -> None:
         while True:
@@ -201,6 +205,15 @@ class Probes:
                 write = write if readiness.ready else _log.error
                 write("readiness changed", ready=readiness.ready, reason=readiness.reason)
             self.on_change(readiness)
+
+    def _tell(self) -> None:
+        verdicts = self.verdicts()
+        for subject, verdict in verdicts.items():
+            before = self._told.get(subject, State.LIVE)
+            if verdict.state is not State.SUSPECT and verdict.state is not before:
+                self._told[subject] = verdict.state
+                self.on_verdict(subject, verdict)
+        self._told = {subject: state for subject, state in self._told.items() if subject in verdicts}
 
     # Parts --------------------------------------------------------------------------------------------------------
 
