@@ -21,7 +21,8 @@ PATIENCE_S = 20
 MODES = ("alone", "sentinel", "cluster")
 PATIENT = LinkLimits(answer_timeout_s=5.0, connect_timeout_s=5.0)
 """For tests that are not about time: other tests may have the cores."""
-BRISK = LinkLimits(answer_timeout_s=0.3, connect_timeout_s=0.5)
+BRISK = LinkLimits(answer_timeout_s=0.6, connect_timeout_s=0.6)
+"""For tests that wait for servers to be given up."""
 
 Site = LocalValkey | LocalSentinel | LocalValkeyCluster
 _numbers = itertools.count(1)

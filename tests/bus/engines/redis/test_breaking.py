@@ -25,7 +25,18 @@ class Gateway:
         self.standing: list[bool] = []
 
     async def subscribe(self, bus: RedisBus, name: str = "one") -> None:
-        await bus.subscribe(name, self.heard.append, self.standing.append)
+        await bus.subscribe(name, self.heard.append, self.note)
+
+    def note(self, stands: bool) -> None:
+        assert self.standing[-1:] != [stands], "told twice"
+        self.standing.append(stands)
+
+    def is_broken(self) -> bool:
+        return self.standing[-1:] == [False]
+
+    def stands_again(self) -> bool:
+        """On a machine that is too busy a subscription may also break once more than it was broken."""
+        return self.standing[-2:] == [False, True]
 
 
 @pytest.fixture
@@ -88,13 +99,12 @@ async def test_a_killed_server_breaks_subscription_and_publishing_until_it_is_ba
     gateway = Gateway()
     await gateway.subscribe(bus)
     server.kill()
-    await until(lambda: gateway.standing == [False])
+    await until(gateway.is_broken)
     with pytest.raises(BusUnavailable, match=str(server.port)):
         publish_at_once(bus)
     server.start()
-    await until(lambda: gateway.standing == [False, True])
+    await until(gateway.stands_again)
     await until_heard(bus, gateway, b"after")
-    assert gateway.standing == [False, True]
 
 
 async def test_a_frozen_server_is_found_out_though_its_connections_stand(
@@ -107,9 +117,9 @@ async def test_a_frozen_server_is_found_out_though_its_connections_stand(
         await bus.publish("one", b"lost")
     with pytest.raises(BusUnavailable):
         publish_at_once(bus)
-    await until(lambda: gateway.standing == [False])
+    await until(gateway.is_broken)
     server.thaw()
-    await until(lambda: gateway.standing == [False, True])
+    await until(gateway.stands_again)
     await until_heard(bus, gateway, b"after")
 
 
@@ -130,7 +140,7 @@ async def test_who_has_unsubscribed_is_not_subscribed_anew(server: LocalValkey, 
     await other.subscribe(bus, "one")
     await bus.unsubscribe("gone")
     server.restart()
-    await until(lambda: other.standing == [False, True])
+    await until(other.stands_again)
     await until_heard(bus, other, b"after")
     assert await bus.publish("gone", b"to nobody") is False
     assert (gone.heard, gone.standing) == ([], [])
@@ -149,7 +159,7 @@ async def test_a_reader_that_is_too_slow_is_cut_off_hears_of_it_and_goes_on(
     for _ in range(24):
         await bus.publish("one", b"x" * (1 << 20))
     link._transport.resume_reading()
-    await until(lambda: gateway.standing == [False, True])
+    await until(gateway.stands_again)
     await until_heard(bus, gateway, b"after")
     assert len(gateway.heard) < 24
     server.call("CONFIG", "SET", "client-output-buffer-limit", "pubsub 32mb 8mb 60")
@@ -165,9 +175,9 @@ async def test_a_receiver_that_crashes_loses_its_messages_and_not_the_bus(bus: R
             raise ValueError("cannot be read")
         gateway.heard.append(message)
 
-    await bus.subscribe("one", deliver, gateway.standing.append)
+    await bus.subscribe("one", deliver, gateway.note)
     await bus.publish("one", b"bad")
-    await until(lambda: gateway.standing == [False, True])
+    await until(gateway.stands_again)
     await until_heard(bus, gateway, b"after")
     assert [str(context["exception"]) for context in errors] == ["cannot be read"]
 
@@ -209,8 +219,8 @@ async def test_when_a_primary_is_gone_the_subscription_stands_again_on_its_succe
         await gateway.subscribe(bus)
         primary = site.primary if isinstance(site, LocalSentinel) else site.primary_of(bus._channel("one"))
         primary.kill() if how == "kill" else primary.freeze()
-        await until(lambda: gateway.standing == [False])
-        await until(lambda: gateway.standing[-1])
+        await until(gateway.is_broken)
+        await until(gateway.stands_again)
         await until_heard(bus, gateway, b"after")
         await bus.close()
 
@@ -224,7 +234,7 @@ async def test_a_planned_failover_is_followed(site: LocalSentinel | LocalValkeyC
             await asyncio.to_thread(site.failover)
         else:
             await asyncio.to_thread(site.failover, site.primary_of(bus._channel("one")))
-        await until(lambda: gateway.standing[-2:] == [False, True])
+        await until(gateway.stands_again)
         await until_heard(bus, gateway, b"after")
         await bus.close()
 
@@ -241,7 +251,7 @@ async def test_a_channel_whose_slot_moves_is_followed(sites: Sites) -> None:
             )
             slot = slot_of(bus._channel("one"))
             await asyncio.to_thread(site.move_slot, slot, target)
-            await until(lambda: gateway.standing == [False, True])
+            await until(gateway.stands_again)
             await until_heard(bus, gateway, b"after")
             assert links.server(bus._channel("one")).place.port == target.port
             await asyncio.to_thread(site.move_slot, slot, source)
@@ -256,5 +266,5 @@ async def test_a_subscription_that_the_server_ends_is_made_anew(bus: RedisBus) -
     assert link is not None
     with pytest.raises(Unavailable, match="given the channel away"):
         await link.ask("SUNSUBSCRIBE", bus._channel("one"))
-    await until(lambda: gateway.standing == [False, True])
+    await until(gateway.stands_again)
     await until_heard(bus, gateway, b"after")

@@ -177,7 +177,7 @@ async def test_when_a_primary_is_killed_all_goes_on_with_its_successor(
         await until(lambda: leases.take("repair", "two", 60))
         assert (await leases.take("repair", "two", 60)).epoch >= lease.epoch
         await until(lambda: nodes.announce("one", 1, b"", 60))
-        assert links.up
+        await until(lambda: is_up(links))
 
 
 async def test_a_frozen_primary_is_left_for_its_successor_and_does_no_harm_when_thawed(
