@@ -131,9 +131,7 @@ def test_the_compose_file_hangs_together() -> None:
     node = services["node-1"]
     assert (DEPLOY / node["build"]["context"] / node["build"]["dockerfile"]).resolve().is_file()
     assert int(node["stop_grace_period"].rstrip("s")) > Config().drain.window_s
-    environment = {
-        key: re.sub(r"\$\{[^}]*\}", "x" * 48, value) for key, value in node["environment"].items()
-    }
+    environment = {key: re.sub(r"\$\{[^}]*\}", "x" * 48, value) for key, value in node["environment"].items()}
     config = load(DEPLOY / "compose/posthouse.toml", environment).config
     assert re.search(r"@postgres:5432/", config.database.url)
     assert config.cache.url.startswith("redis://valkey:")

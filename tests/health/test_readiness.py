@@ -114,9 +114,19 @@ def test_a_node_that_no_prober_reaches_is_taken_out_but_not_on_the_word_of_one()
     def said(*states: str) -> list[Peer]:
         return [peer(f"p{number}", peers={"n1": state}) for number, state in enumerate(states)]
 
-    assert judge("n1", [WELL], said("dead", "dead"))[:2] == (False, "p0 and p1 cannot reach this node")
-    assert judge("n1", [WELL], said("dead")).ready
-    assert judge("n1", [WELL], said("dead", "dead", "live")).ready
+    well = peer("p9", peers={"p0": "live"})
+    assert judge("n1", [WELL], [*said("dead", "dead"), well])[:2] == (
+        False, "p0 and p1 cannot reach this node",
+    )  # fmt: skip
+    assert judge("n1", [WELL], [*said("dead"), well]).ready
+    assert judge("n1", [WELL], [*said("dead", "dead", "live"), well]).ready
+
+
+def test_where_no_node_reaches_any_other_all_stay() -> None:
+    """Their addresses may be for clients outside only."""
+    deaf = [peer(name, peers={"n1": "dead", "n2": "dead", "n3": "dead"}) for name in ("n2", "n3")]
+    found = judge("n1", [WELL], deaf)
+    assert (found.ready, found.degraded) == (True, True)
 
 
 def test_what_is_slow_is_said() -> None:

@@ -85,8 +85,8 @@ def _blocks(part: Part, parts: Sequence[Part], fresh: Sequence[Peer]) -> bool:
             return not shared and not any(each.failed for each in databases)
         case "loop":
             return not shared
-        case "peers":
-            return True
+        case "peers":  # where nobody reaches anybody, the addresses are not meant for each other
+            return any(state == State.LIVE for peer in fresh for state in peer.report.peers.values())
     return False  # cache, bus and replicas have a slower path around them
 
 
