@@ -69,6 +69,8 @@ backend posthouse_nodes
     default-server check inter {inter}s fastinter 500ms rise {rise} fall {fall} on-marked-down shutdown-sessions
     # Every {inter} s each node's agent says its weight in percent of this one, `drain` (nobody new; those who are there
     # stay until they are told where to go) or `maint`. All stand here with the same weight: they know their own sizes.
+    # A name that cannot be resolved leaves its node out until a reload, and does not keep HAProxy from starting.
+    default-server init-addr last,libc,none
     default-server weight 100 agent-inter {inter}s maxconn {server_maxconn}
 {servers}
 """
