@@ -22,6 +22,7 @@ from posthouse.testing.postgres import LocalPostgres, fresh_database
 from posthouse.testing.servers import LocalServer
 from tests.service.site import PATIENCE_S, Line, Reply, Site, part, serving, site_of
 
+MAIN = "main"
 FILE = "posthouse.sqlite"
 
 
@@ -81,11 +82,11 @@ async def talking(site: Site) -> AsyncIterator[tuple[Line, str]]:
 def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     """The disk that nodes of this test keep their SQLite file on."""
 
-    def on_disk(config: Config, clock: Clock) -> SqliteDatabase:
-        return SqliteDatabase(Path(config.data.folder) / FILE, clock, vfs=disk.name)
+    def on_disk(config: Config, clock: Clock) -> dict[str, SqliteDatabase]:
+        return {MAIN: SqliteDatabase(Path(config.data.folder) / FILE, clock, vfs=disk.name)}
 
     with Disk(Random(1)) as disk:
-        monkeypatch.setattr(ports_module, "database", on_disk)
+        monkeypatch.setattr(ports_module, "engines", on_disk)
         yield disk
 
 
@@ -218,8 +219,9 @@ async def test_a_postgresql_that_hangs_leaves_a_doubt_that_is_settled(tmp_path: 
     who did not hear of it from a bus hears of it from the feed (G4)."""
     async with on_postgres(tmp_path) as (site, postgres), talking(site) as (ann, conv):
         ben = await site.enter("ben")
-        assert isinstance(site.node.database, PostgresDatabase)
-        site.node.database._writer._timeout_s = 0.5
+        database = site.node.parts.ports.databases[MAIN]
+        assert isinstance(database, PostgresDatabase)
+        database._writer._timeout_s = 0.5
         postgres.freeze()
         await ann.post(conv, "refused", made_at=ann.welcome["at_ms"])
         await ann.until(lambda: ann.answers("refused"))
