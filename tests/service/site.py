@@ -303,13 +303,15 @@ async def serving(
     database: str = "sqlite",
     limits: Limits = UNHURRIED,
     api: Api = OPEN_API,
+    databases: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Site]:
-    """A node in this process."""
+    """A node in this process, on one database or on several by name."""
     key = Key(kid="k1", alg="HS256", secret=SECRET)
     config = Config(
         listen=Listen(port=0),
         data=Data(folder=str(folder)),
         database=Database(url=database),
+        databases={name: Database(url=url) for name, url in (databases or {}).items()},
         limits=limits,
         api=api,
         apps={APP: App(keys=(key,), api_key_hashes=(api_key_hash(API_KEY),))},

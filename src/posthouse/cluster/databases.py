@@ -14,7 +14,7 @@ from posthouse.kit.clock import Clock
 from posthouse.kit.log import logger
 from posthouse.kit.tasks import start
 from posthouse.storage.append import SHARDS
-from posthouse.storage.base import Charter, Database, StorageError, StorageUnavailable
+from posthouse.storage.base import Charter, Database, StorageError, StorageFull, StorageUnavailable
 
 _log = logger(__name__)
 
@@ -177,7 +177,11 @@ class Databases:
             raise StorageUnavailable(str(error)) from error
         charter = Charter(cards.owners, self._own_epochs())
         for name in said:
-            await self.opened[name].learn(charter)
+            try:
+                await self.opened[name].learn(charter)
+            except StorageFull:
+                if self.single is None:
+                    raise  # alone it may be read from all the same
         self._note({"": charter} | await self._said())
         self._dealt = True
 
