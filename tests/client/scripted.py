@@ -65,6 +65,7 @@ class ScriptedServer:
         """How many connections to break right after the handshake."""
         self.requests: list[str] = []
         self.endpoints: list[Frame] | None = None
+        self.ttl_s = 60.0
         self.muted: set[str] = set()
         """Logs whose entries are not pushed: the hint is lost."""
         self.resumes = True
@@ -137,7 +138,7 @@ class ScriptedServer:
     def _answer_http(self, socket: ServerConnection, request: Request) -> Response | None:
         self.requests.append(request.path)
         if request.path == "/v1/endpoints" and self.endpoints is not None:
-            body = json.dumps({"endpoints": self.endpoints, "ttl_s": 60}).encode()
+            body = json.dumps({"endpoints": self.endpoints, "ttl_s": self.ttl_s}).encode()
             headers = Headers(
                 {"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"}
             )

@@ -101,7 +101,8 @@ class Core:
     def due(self) -> float:
         """When `tick` should be called; seconds on the monotonic clock."""
         if self.connection.state is not State.LIVE:
-            return min(self.connection.due, self._race.due if self._race is not None else inf)
+            race_due = self._race.due if self._race is not None else inf
+            return min(self.connection.due, race_due, self.route.look_at)
         return min(
             self.connection.due,
             self.route.look_at,
@@ -233,7 +234,7 @@ class Core:
         if self._race is not None:
             self._race.advance(now)
             self._dial()
-        if now >= self.route.look_at and self.connection.state is State.LIVE:
+        if now >= self.route.look_at:
             self.route.look_at = inf
             self.look()
 
@@ -256,6 +257,7 @@ class Core:
                 self.orders.append(Order.DROP)
             case Action.FINISH:
                 self._race = None
+                self.route.look_at = inf
                 self.orders.append(Order.CLOSE)
             case _:
                 pass
@@ -292,6 +294,7 @@ class Core:
                 route.prefer(route.current)
             else:
                 route.fail(route.current, now, self._uniform())
+                route.doubt(now, self._uniform())
         if ending.endpoint:
             route.prefer(ending.endpoint)
         if route.stale(now) or not route.has_other(now):

@@ -21,6 +21,8 @@ REFRESH_SHARE = 0.8
 """A list is asked for again in the last fifth of its time to live, at random."""
 ASK_AGAIN_S = 15.0
 """After nobody has given a list."""
+LOOK_WITHIN_S = 2.0
+"""After an endpoint was lost the list is asked for within so long, at random: all who lost it do so."""
 
 
 class Breaker:
@@ -44,7 +46,8 @@ class Route:
     """One client's view, from the addresses that the application gave: at least one."""
 
     __slots__ = (
-        "_breakers", "_failed", "_listed", "_own", "_own_apis", "_preferred", "_stale_at", "current", "look_at",
+        "_breakers", "_failed", "_listed", "_own", "_own_apis", "_preferred", "_stale_at", "current", "doubted_at",
+        "look_at",
     )  # fmt: skip
 
     def __init__(self, addresses: Sequence[Address]) -> None:
@@ -56,8 +59,10 @@ class Route:
         self._breakers: dict[str, Breaker] = {}
         self._preferred = ""
         self.current = self._own[0].url
+        self.doubted_at = -inf
+        """When something was seen that an older list may not know."""
         self.look_at = inf
-        """When the list should be asked for again, once a session stands."""
+        """When the list should be asked for again."""
 
     def __repr__(self) -> str:
         return f"<Route current={self.current} failed={list(self._failed)} known={list(self._known())}>"
@@ -90,6 +95,12 @@ class Route:
         known = self._known()
         self._breakers = {url: own for url, own in self._breakers.items() if url in known}
         self._failed = {url: None for url in self._failed if url in known}
+
+    def doubt(self, now: float, uniform: float) -> None:
+        """An endpoint was lost: the list may have changed."""
+        self.doubted_at = now
+        if self.asks:
+            self.look_at = min(self.look_at, now + LOOK_WITHIN_S * uniform)
 
     def apis(self) -> list[str]:
         """Where to ask for the list, the address given may be a dead one: whoever has not just failed first."""

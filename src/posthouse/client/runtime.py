@@ -70,17 +70,17 @@ class Runtime:
             await asyncio.gather(looking, return_exceptions=True)
         await self.http.close()
 
-    async def endpoints(self, apis: Sequence[str]) -> EndpointList | None:
+    async def endpoints(self, apis: Sequence[str], *, key: str, newer_than: float) -> EndpointList | None:
         """Which endpoints there are, with what is left of their time to live; None when nobody says.
 
-        Clients of the same nodes share one answer, and one asking. Any of `apis` may answer: each is asked after the
-        one before it has failed, or has not answered for a moment.
+        Clients with the same `key` share one answer and one asking, unless the answer is not `newer_than` a moment
+        that made it doubtful. Any of `apis` may answer: each is asked after the one before it has failed, or has not
+        answered for a moment.
         """
-        key = min(apis)
-        until, listed = self._lists.get(key, (-inf, None))
-        now = self.clock.monotonic()
-        if listed is not None and now < until - listed.ttl_s / 2:
-            return msgspec.structs.replace(listed, ttl_s=until - now)
+        learned_at, listed = self._lists.get(key, (-inf, None))
+        age_s = self.clock.monotonic() - learned_at
+        if listed is not None and age_s < listed.ttl_s / 2 and learned_at >= newer_than:
+            return msgspec.structs.replace(listed, ttl_s=listed.ttl_s - age_s)
         looking = self._looking.get(key)
         if looking is None:
             looking = self._looking[key] = start(self._look(key, apis))
@@ -101,7 +101,7 @@ class Runtime:
         if listed is not None:
             if len(self._lists) >= LISTS_MAX:
                 self._lists.clear()
-            self._lists[key] = (self.clock.monotonic() + listed.ttl_s, listed)
+            self._lists[key] = (self.clock.monotonic(), listed)
         return listed
 
     async def _first_answer(

@@ -330,7 +330,9 @@ class Shell:
 
     async def _look(self, core: Core) -> None:
         """Ask which endpoints there are."""
-        core.learn(await self.runtime.endpoints(core.route.apis()))
+        route = core.route
+        key = self._options.addresses[0].api
+        core.learn(await self.runtime.endpoints(route.apis(), key=key, newer_than=route.doubted_at))
         self.flush()
 
     async def _dial(self, core: Core, url: str) -> None:

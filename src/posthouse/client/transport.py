@@ -56,12 +56,22 @@ class Ending(NamedTuple):
     reason: str = ""
 
 
+class _Attempt:
+    """Whether anybody still wants the WebSocket that is being opened: picows goes on when its caller is cancelled."""
+
+    __slots__ = ("given_up",)
+
+    def __init__(self) -> None:
+        self.given_up = False
+
+
 class Transport(WSListener):
     """An open WebSocket."""
 
-    __slots__ = ("_ending", "_fragments", "_fragments_bytes", "_receiver", "_socket")
+    __slots__ = ("_attempt", "_ending", "_fragments", "_fragments_bytes", "_receiver", "_socket")
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, receiver: Receiver, attempt: _Attempt) -> None:
+        self._attempt = attempt
         self._receiver: Receiver | None = receiver
         self._socket: Any = None
         self._fragments: list[bytes] | None = None
@@ -97,6 +107,8 @@ class Transport(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         """The handshake is done."""
         self._socket = transport
+        if self._attempt.given_up:
+            self.abort()
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """A frame came."""
@@ -132,11 +144,20 @@ class Transport(WSListener):
 
 
 async def connect(url: str, receiver: Receiver, tls: ssl.SSLContext | None) -> Transport:
-    """Open a WebSocket that speaks our subprotocol; raises `ConnectFailed`."""
+    """Open a WebSocket that speaks our subprotocol; raises `ConnectFailed`. Cancelled, it leaves nothing behind."""
+    attempt = _Attempt()
+    try:
+        return await _connect(url, receiver, tls, attempt)
+    except asyncio.CancelledError:
+        attempt.given_up = True
+        raise
+
+
+async def _connect(url: str, receiver: Receiver, tls: ssl.SSLContext | None, attempt: _Attempt) -> Transport:
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             socket, listener = await ws_connect(
-                lambda: Transport(receiver),
+                lambda: Transport(receiver, attempt),
                 url,
                 ssl_context=tls,
                 extra_headers=(("Sec-WebSocket-Protocol", SUBPROTOCOL),),

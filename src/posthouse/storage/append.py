@@ -1,11 +1,8 @@
 """The planner: what a batch of appends does to the logs it touches. Pure; shared by every engine.
 
-An engine locks the rows of `needs(batch).logs` in their order, *then*, in later statements, loads the rest, calls
-`plan`, and writes its rows in the same transaction. Each append is decided on what those before it in the batch
-left behind; one that is refused leaves nothing.
-
-Repeated sends are rare, so an engine need not look for them at first. What was planned as a new entry is guarded by
-the unique index of sends; for the rest, `unsure` says what must be looked for before anything is answered.
+An engine locks the rows of `needs(batch).logs` in order, *then*, in later statements, loads the rest, calls `plan`, and
+writes its rows in the same transaction. Each append is decided on what those before it in the batch left behind; one
+that is refused leaves nothing. For repeated sends, which are rare, see `unsure`.
 """
 
 from collections.abc import Sequence
@@ -74,7 +71,10 @@ def plan(batch: Sequence[Append], state: State, now_ms: int, shards: int = SHARD
 
 
 def unsure(batch: Sequence[Append], planned: Plan) -> list[SendKey]:
-    """Of a batch planned without looking for repeated sends: those whose outcome would be another one if they were."""
+    """Of a batch planned without looking for repeated sends: those to look for before anything is written or answered.
+
+    What was planned as a new entry is none of them: the unique index of sends guards it.
+    """
     pairs = zip(batch, planned.outcomes, strict=True)
     late = [append for append, outcome in pairs if type(outcome) is not Appended or outcome.duplicate]
     return needs(late).sends if late else []
