@@ -153,8 +153,12 @@ async def _record(
 ) -> None:
     from posthouse.load.chaos.recording import summary
     from posthouse.load.chaos.scenarios import SCENARIOS
+    from posthouse.testing.playground.programs import find_programs
 
     for name in names:
+        if SCENARIOS[name].balancer and find_programs().haproxy is None:
+            output.note(f"{name}: left out, HAProxy is not installed")
+            continue
         recording = await play.record(SCENARIOS[name], runs)
         recordings.append(recording)
         output.emit(summary(recording) | {"runs": runs}, _told(recording))

@@ -10,6 +10,7 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
@@ -75,6 +76,7 @@ class Crew:
         self._latencies: dict[int, Latencies] = {}
         self._node_of: dict[str, str] = {}
         self._moved: Counter[str] = Counter()
+        self._through = ""
         self._connected_at: dict[str, float] = {}
         self._in_flight = self._failed = self._retries = 0
         self._talking = False
@@ -85,8 +87,13 @@ class Crew:
         await asyncio.gather(*(client.close() for client in self._clients.values()))
         await self._runtime.close()
 
-    async def enter(self, address: str, folder: str, convs: dict[str, list[str]]) -> None:
-        """Connect a client for each user, each in its conversations."""
+    async def enter(self, address: str, folder: str, convs: dict[str, list[str]], through: str = "") -> None:
+        """Connect a client for each user, each in its conversations.
+
+        `through`: the first connections go through this balancer, wherever the client chose to go: as those do that
+        know no other address yet.
+        """
+        self._through = urlsplit(through).netloc
         passes = Passes(Path(folder), self._clock)
         self._convs |= convs
         for conv in {conv for own in convs.values() for conv in own}:
@@ -94,6 +101,7 @@ class Crew:
         entering = [self._enter(user, address, passes.token(user)) for user in convs]
         self._tasks.supervise("seconds", self._count_connected)
         await asyncio.gather(*entering)
+        self._through = ""
 
     async def talk(self, per_s: float) -> None:
         """From now on post so many messages a second, evenly spread, whatever becomes of them."""
@@ -169,6 +177,8 @@ class Crew:
     # Inside
 
     async def _connect(self, url: str, receiver: Receiver, tls: ssl.SSLContext | None) -> Transport:
+        if self._through:
+            url = urlunsplit(urlsplit(url)._replace(netloc=self._through))
         socket = await connect(url, receiver, tls)
         if len(self._sockets) > 2 * len(self._clients):
             self._sockets = [each for each in self._sockets if not each[0].gone]

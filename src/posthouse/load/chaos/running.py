@@ -66,7 +66,7 @@ class Chaos:
         load = Load(self._load.rate, scenario.clients or self._load.clients)
         async with Site(self._cluster, load, f"c{self._runs}") as site:
             await site.healthy()
-            await site.enter()
+            await site.enter(through_balancer=scenario.balancer)
             begun = site.now()
             await site.talk()
             windows = await scenario.act(site)

@@ -43,6 +43,8 @@ class Scenario(NamedTuple):
     act: Callable[[Site], Awaitable[list[Window]]]
     clients: int = 0
     """0: as many as are asked for."""
+    balancer: bool = False
+    """True: clients begin with a connection through HAProxy, without which there is nothing to run."""
     spoils: bool = False
     """True: the cluster is another one afterwards, and no use to the next scenario."""
 
@@ -275,9 +277,10 @@ SCENARIOS = {
         Scenario(
             "kill-balancer",
             "HAProxy is killed",
-            "Clients go to the nodes directly: they have learnt their addresses.",
+            "All clients are connected through it. They go to the nodes directly: they have learnt their addresses.",
             3.0,
             kill_balancer,
+            balancer=True,
         ),
         Scenario(
             "join-node",

@@ -91,8 +91,8 @@ class Site:
 
     # The clients
 
-    async def enter(self) -> None:
-        """Make the groups, and let everybody in."""
+    async def enter(self, *, through_balancer: bool = False) -> None:
+        """Make the groups, and let everybody in: directly, or at first through the balancer."""
         status = await self.status()
         databases = databases_of(status)
         users = [f"{self.run}-{number}" for number in range(self.load.clients)]
@@ -107,6 +107,7 @@ class Site:
                 address=status.address,
                 folder=str(self.cluster.folder),
                 convs=_by_user(part, own),
+                through=status.address if through_balancer else "",
             )
             for worker, part, own in zip(self._workers, parts, formed, strict=True)
         )
