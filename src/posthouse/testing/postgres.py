@@ -154,6 +154,8 @@ class LocalPostgres:
         """Stop the server at once, and remove its folder if that is temporary. May be called twice."""
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
+            if self._server is not None and self._server.poll() is None:
+                self.thaw()  # what is frozen would end only when the keeper has lost its patience
             keeper.begin_to_close()
             if self._server is not None:
                 self._server.wait()
