@@ -3,6 +3,7 @@
 import pytest
 
 from posthouse.gateway.admission import Rates
+from posthouse.gateway.audience import RETRY_INTERVAL_S
 from posthouse.gateway.limits import GatewayLimits
 from posthouse.messaging.notes import BlockNote, HeadsNote
 from posthouse.protocol.codes import Code
@@ -10,7 +11,7 @@ from posthouse.storage.base import StorageError, StorageUnavailable
 from tests.gateway.fake_database import APP
 from tests.gateway.hall import Guest, Hall, hall, settled, token, until
 
-QUESTIONS = ("inboxes", "heads")
+QUESTIONS = ("inboxes", "heads", "memberships")
 
 
 def tidy(hall: Hall) -> bool:
@@ -355,3 +356,60 @@ async def test_a_renewal_that_is_not_ours_is_refused_and_the_session_goes_on(oth
         ann.say(t="renew", ref=7, token=other)
         assert ann.codes() in ([Code.TOKEN_INVALID], [Code.TOKEN_EXPIRED])
         assert (ann.ended, ann.session.expires_s) == (0, before)
+
+
+async def test_a_conversation_that_nobody_can_say_anything_about_keeps_nobody_out() -> None:
+    """Unknown is not none: the session is let in, and told how far the log goes once its database can be asked."""
+    async with hall() as it:
+        it.database.found("c", "ann", "ben")
+        it.database.found("dark", "ann", "ben")
+        it.database.dark.add("dark")
+        ann = await it.enter("ann", resume=it.resume("ann", c=1, dark=1, **{"~ann": 2}))
+        assert ann.welcome["resumed"]
+        assert ann.welcome.get("changed", {}) == {}
+        await settled()
+        it.database.message("dark")  # its hint is lost with the database
+        it.database.dark.clear()
+        await it.clock.advance(RETRY_INTERVAL_S)
+        await settled()
+        assert ann.heard("heads") == [{"t": "heads", "heads": {"dark": 2}}]
+        it.tell(it.database.message("dark"))
+        await settled()
+        assert ann.entries("dark") == [("dark", 3)]
+
+
+async def test_who_was_removed_meanwhile_hears_nothing_of_it() -> None:
+    async with hall() as it:
+        it.database.found("dark", "ann", "ben")
+        it.database.dark.add("dark")
+        ann = await it.enter("ann")
+        await settled()
+        it.database.leave("dark", "ann")
+        it.database.dark.clear()
+        await it.clock.advance(RETRY_INTERVAL_S)
+        await settled()
+        it.tell(it.database.message("dark"))
+        await settled()
+        assert (ann.heard("heads"), ann.entries("dark")) == ([], [])
+
+
+async def test_a_conversation_joined_while_its_database_is_away_does_not_hold_up_the_account_log() -> None:
+    async with hall() as it:
+        it.database.found("c", "ann")
+        ann = await it.enter("ann")
+        it.database.join("dark", "ann", "ben")
+        it.database.dark.add("dark")
+        it.tell(it.database.account_joined("ann", "dark"))
+        it.database.join("d", "ann", "ben")
+        it.tell(it.database.account_joined("ann", "d"))
+        await settled()
+        assert ann.entries("~ann") == [("~ann", 2), ("~ann", 3)]
+        it.tell(it.database.message("d"))
+        await settled()
+        assert ann.entries("d") == [("d", 2)]
+        it.database.dark.clear()
+        await it.clock.advance(RETRY_INTERVAL_S)
+        await settled()
+        it.tell(it.database.message("dark"))
+        await settled()
+        assert ann.entries("dark") == [("dark", 2)]
