@@ -138,6 +138,25 @@ async def test_a_repetition_does_not_confirm_what_no_standby_has(
     assert (outcome.seq, outcome.duplicate) == (2, True)
 
 
+async def test_a_primary_whose_writes_wait_is_connected_to_all_the_same(
+    open_node: OpenNode, server: LocalPostgres, watcher: Connection, rival: Connection
+) -> None:
+    """One that was just promoted, has no standby yet, and was written to by a node that knows of no reigns."""
+    talk = Talk(await open_node())
+    await talk.start("g", "ann")
+    await watcher.execute("UPDATE meta SET timeline = 0")
+    await set_standby(server, watcher, GHOST)
+    await rival.execute("BEGIN")
+    await rival.execute("UPDATE meta SET probed_ms = 1")
+    commit = asyncio.ensure_future(rival.execute("COMMIT"))
+    node = await open_node(write_timeout_s=1)
+    assert await node.heads(talk.app, ["g"]) == {"g": 1}
+    assert node._reign == ""
+    await set_standby(server, watcher, "")
+    await commit
+    assert (await open_node())._reign
+
+
 async def test_what_stays_in_doubt_is_refused_as_such_and_settled_by_a_repetition(
     lonely: Talk, open_node: OpenNode, server: LocalPostgres, watcher: Connection
 ) -> None:

@@ -142,6 +142,19 @@ async def test_the_primary_is_found_among_several_hosts(empty_dsn: str, asked: s
     await database.close()
 
 
+async def test_opening_may_be_tried_again_until_there_is_a_primary(
+    empty_dsn: str, server: LocalPostgres
+) -> None:
+    """As a node does that starts before its database: nothing piles up meanwhile."""
+    where = f"127.0.0.1:{server.port}"
+    database = PostgresDatabase(empty_dsn.replace(where, "127.0.0.1:1,127.0.0.1:2"), SystemClock())
+    for _ in range(3):
+        with pytest.raises(StorageUnavailable, match=r"no primary: 127\.0\.0\.1:1/.* is away"):
+            await database.open()
+    assert len(database._watch._tasks._running) == 2
+    await database.close()
+
+
 async def test_nodes_that_start_at_once_set_the_schema_up_once(empty_dsn: str) -> None:
     nodes = [PostgresDatabase(empty_dsn, SystemClock()) for _ in range(5)]
     await asyncio.gather(*(node.open() for node in nodes))

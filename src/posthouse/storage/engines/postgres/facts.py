@@ -5,8 +5,11 @@ promoted: it gets a new `reign`, and the epoch stays. A primary that lacks a wri
 acknowledged was put back to an older state: it gets a new epoch.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
+
+import asyncpg
 
 from posthouse.storage.base import StorageUnavailable
 from posthouse.storage.engines.postgres import schema
@@ -23,7 +26,7 @@ FROM meta
 """
 # A standby that is slow must not keep anybody from connecting: these two are written for this server alone. Should the
 # next failover lose them, the next node to come notices the same and does the same.
-_HERE_ONLY: Final = "SET LOCAL synchronous_commit = local"
+_HERE_ONLY: Final = "SET LOCAL synchronous_commit = local; SET LOCAL lock_timeout = '500ms'"
 _CROWN: Final = "UPDATE meta SET timeline = $1, reign = gen_random_uuid() WHERE timeline <> $1"
 _RENEW: Final = "UPDATE meta SET epoch = replace(gen_random_uuid()::text, '-', '') WHERE epoch = $1"
 
@@ -51,8 +54,11 @@ async def load_facts(connection: Connection, where: str, timeline: int = 0, witn
         await _write(connection, _RENEW, row["epoch"])
         return await load_facts(connection, where, timeline)
     if timeline and timeline != row["timeline"] and not await _read_only(connection):
-        await _write(connection, _CROWN, timeline)
-        return await load_facts(connection, where, timeline)
+        with suppress(
+            asyncpg.LockNotAvailableError
+        ):  # held by a COMMIT that waits for its standby: nameless for now
+            await _write(connection, _CROWN, timeline)
+            return await load_facts(connection, where, timeline)
     return Facts(row["epoch"], row["shards"], row["reign"] if timeline == row["timeline"] else "")
 
 

@@ -49,7 +49,7 @@ class Watch:
         self._watching = len(self._states) > 1
         self._current = None if len(hosts) > 1 else hosts[0]
         self._why = "no host has been asked yet"
-        self._looked_around = False
+        self._started = self._looked_around = False
         self._marks: deque[Mark] = deque(maxlen=MARKS_MAX)
         self._hurry = asyncio.Event()
         self._news = asyncio.Event()
@@ -64,11 +64,13 @@ class Watch:
         return tuple(map(self._with_lag, self._states.values()))
 
     async def start(self) -> None:
-        """Begin to watch; returns once the primary is known or every host has been asked."""
+        """Begin to watch; returns once the primary is known or every host has been asked. May be called again."""
         if not self._watching:
             return
-        for host in self._states:
-            self._tasks.supervise(f"watch {host.name}", partial(self._watch, host))
+        if not self._started:
+            self._started = True
+            for host in self._states:
+                self._tasks.supervise(f"watch {host.name}", partial(self._watch, host))
         await self._wait(FIRST_LOOK_S, lambda: self._unasked == 0)
         self._looked_around = True
         self._decide()
