@@ -3,6 +3,7 @@
 The script reads one line for each change: the process id of the server that runs, or nothing once it has ended.
 """
 
+import contextlib
 import subprocess
 from pathlib import Path
 
@@ -24,7 +25,8 @@ class Keeper:
     def tell(self, pid: int | None) -> None:
         """Which process to end with the owner."""
         assert self._shell.stdin is not None
-        self._shell.stdin.write(b"%d\n" % pid if pid else b"\n")
+        with contextlib.suppress(BrokenPipeError):  # somebody has killed the keeper: the owner closes what it can
+            self._shell.stdin.write(b"%d\n" % pid if pid else b"\n")
 
     def begin_to_close(self) -> None:
         """Let the script do its work; wait for what it ends before `close`, if that is a child of the caller."""

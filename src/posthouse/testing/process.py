@@ -119,7 +119,7 @@ class LocalProcess(ABC):
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             keeper.close()
-        elif self._temporary:
+        if self._temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def log_tail(self, lines: int = 20) -> str:
