@@ -25,7 +25,8 @@ class Keeper:
     def tell(self, pid: int | None) -> None:
         """Which process to end with the owner."""
         assert self._shell.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # somebody has killed the keeper: the owner closes what it can
+        # Somebody may have killed the keeper; then the owner closes what it can.
+        with contextlib.suppress(BrokenPipeError):
             self._shell.stdin.write(b"%d\n" % pid if pid else b"\n")
 
     def begin_to_close(self) -> None:
