@@ -10,6 +10,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 
 from posthouse.health import canary as canary_module
 from posthouse.health.canary import GRACE_S, Canaries, Canary, Nest
+from posthouse.health.readiness import Part
 from posthouse.health.report import FAILED, OK, SLOW
 from posthouse.kit.clock import ManualClock
 from posthouse.kit.tasks import Tasks
@@ -202,7 +203,7 @@ async def test_there_is_one_canary_for_each_database_as_they_come_and_go(node: N
     tasks = Tasks(node.clock)
     tasks.supervise("canaries", canaries.run)
     await flown(node, canaries, 1)
-    assert list(canaries.parts()) == [("canary", OK, "messages are delivered")]
+    assert list(canaries.parts()) == [Part("canary", OK, "messages are delivered")]
     node.homes = {"a": Nest("ka", "na"), "b": Nest("kb", "nb")}
     await node.clock.advance(5)
     assert set(canaries.flying) == {"a", "b"}

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from posthouse.health.probes import Probes, neighbours
-from posthouse.health.readiness import Part
+from posthouse.health.readiness import ALONE_AFTER_S, Part
 from posthouse.health.report import HealthReport, Peer
 from posthouse.kit.clock import ManualClock
 from posthouse.kit.tasks import Tasks
@@ -142,7 +142,14 @@ async def test_a_database_that_this_node_alone_cannot_reach_is_told_apart(ward: 
     await ward.clock.advance(3)
     assert ward.probes.readiness().degraded
     ward.probes.peers = lambda: [Peer("n2", "", HealthReport(databases={"main": "ok"}))]
+    assert ward.probes.readiness().degraded, "the other may just not have seen it yet"
+    await ward.clock.advance(ALONE_AFTER_S)
     assert not ward.probes.readiness().ready
+    ward.patient.condition = Condition(True, True)
+    await ward.clock.advance(1)
+    ward.patient.condition = Condition(False, False, "gone")
+    await ward.clock.advance(3)
+    assert ward.probes.readiness().degraded, "each time anew"
 
 
 async def test_a_node_whose_loop_lags_distrusts_itself_and_says_so(ward: Ward) -> None:

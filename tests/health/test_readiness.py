@@ -2,13 +2,14 @@
 
 import pytest
 
-from posthouse.health.readiness import STARTING, Part, judge
+from posthouse.health.readiness import ALONE_AFTER_S, STARTING, Part, judge
 from posthouse.health.report import FAILED, OK, READ_ONLY, SLOW, HealthReport, Peer
 
 WELL = Part("database main", OK, "the database answers")
-GONE = Part("database main", FAILED, "the database does not answer: gone")
+LONG = ALONE_AFTER_S
+GONE = Part("database main", FAILED, "the database does not answer: gone", LONG)
 FULL = Part("database main", READ_ONLY, "the database takes no writes; reads are served: disk full")
-MUTE = Part("canary", FAILED, "the canary's message was not delivered within 5 s")
+MUTE = Part("canary", FAILED, "the canary's message was not delivered within 5 s", LONG)
 
 
 def peer(node: str, *, fresh: bool = True, draining: bool = False, **said: object) -> Peer:
@@ -52,6 +53,18 @@ def test_a_database_that_nobody_reaches_takes_no_node_out() -> None:
 def test_a_node_that_alone_cannot_reach_a_database_is_taken_out() -> None:
     found = judge("n1", [GONE], finding(OK, "n2", "n3"))
     assert found[:2] == (False, "the database does not answer: gone, unlike on n2, n3")
+
+
+@pytest.mark.parametrize("fault", [GONE, MUTE])
+def test_nobody_is_taken_out_before_the_others_can_have_seen_the_same(fault: Part) -> None:
+    """Of two nodes that lose one database, each is the first for a moment, or sees the other's report of before."""
+    early = fault._replace(failed_s=ALONE_AFTER_S - 0.1)
+    better = [peer("n2", databases={"main": OK}, canary=OK)]
+    assert judge("n1", [early] if fault is GONE else [WELL, early], better).degraded
+    assert not judge("n1", [fault] if fault is GONE else [WELL, fault], better).ready
+    assert not judge("n1", [early] if fault is GONE else [WELL, early]).ready, (
+        "a node alone has nobody to wait for"
+    )
 
 
 def test_it_is_enough_that_one_peer_fares_better() -> None:
@@ -104,7 +117,7 @@ def test_a_canary_that_fails_with_its_database_says_nothing_about_the_node() -> 
 
 
 def test_a_lagging_node_is_taken_out_unless_all_lag() -> None:
-    late = Part("loop", FAILED, "the event loop has been 1200 ms late for 3 s")
+    late = Part("loop", FAILED, "the event loop has been 1200 ms late for 3 s", LONG)
     assert not judge("n1", [WELL, late]).ready
     assert not judge("n1", [WELL, late], [peer("n2")]).ready
     assert judge("n1", [WELL, late], [peer("n2", lagging=True)]).degraded

@@ -43,7 +43,7 @@ def add_operations(app: web.Application, service: Service) -> None:
     async def readyz(request: web.Request) -> web.Response:
         """`?draining=404` makes a node that drains answer so: HAProxy then keeps the sessions it has there."""
         found = service.ready()
-        parts = tuple(ReadyPart(*part) for part in found.parts)
+        parts = tuple(ReadyPart(*part[:3]) for part in found.parts)
         answer = Ready(found.ready, found.reason, found.degraded, parts)
         asked_apart = found.draining and request.query.get("draining") == "404"
         return _json(answer, status=200 if found.ready else 404 if asked_apart else 503)

@@ -231,7 +231,7 @@ class Canary:
         self.last = flight = await self._fly()
         if flight.delivered_ms == 0.0:
             self._land()  # also after a refusal, which holds back what the same session sends next
-        self.failures += flight.state == FAILED
+        self.failures += flight.state == FAILED and self._arrived
         self._failed_in_a_row = self._failed_in_a_row + 1 if flight.state == FAILED else 0
         self._arrived = self._arrived or flight.delivered_ms > 0
         if FAILED in (before, self.state()[0]) and before != self.state()[0]:

@@ -75,6 +75,7 @@ class Probes:
         self._last: Readiness | None = None
         self._probed: tuple[str, ...] = ()
         self._told: dict[str, State] = {}
+        self._failing: dict[str, float] = {}
         self._only = len(databases) == 1
         self._watched = [
             _Watched("database", name, database.probe, DATABASE_SLOW_MS)
@@ -100,7 +101,8 @@ class Probes:
         asked = [self._part(each) for each in self._watched if each.title in self._conditions]
         if not asked:
             return ()
-        return (*asked, *(part for source in self.more for part in source()), self._loop_part())
+        found = (*asked, *(part for source in self.more for part in source()), self._loop_part())
+        return tuple(map(self._aged, found))
 
     def report(self) -> HealthReport:
         """What the peers are told."""
@@ -222,6 +224,14 @@ class Probes:
         what = "the database" if watched.kind == "database" and self._only else f"the {watched.title}"
         state, reason = _state(verdict, self._conditions[watched.title])
         return Part(watched.title, state, f"{what} {reason}")
+
+    def _aged(self, part: Part) -> Part:
+        """With for how long it has failed."""
+        if not part.failed:
+            self._failing.pop(part.name, None)
+            return part
+        now = self._clock.monotonic()
+        return part._replace(failed_s=now - self._failing.setdefault(part.name, now))
 
     def _loop_part(self) -> Part:
         if self._lagging_s >= LAG_FAILED_S:

@@ -11,6 +11,9 @@ from typing import NamedTuple
 from posthouse.health.detector import State
 from posthouse.health.report import FAILED, OK, SLOW, Peer, is_failure
 
+ALONE_AFTER_S = 6.0
+"""A fault that all have is not seen by all at once: probes time out after 5 s, and reports are a second old. Before so
+long nobody is taken out for faring worse than the others."""
 PROBERS_MIN = 2
 """So many nodes must agree that they cannot reach a third one; one alone may be the one that is cut off."""
 
@@ -18,12 +21,13 @@ PROBERS_MIN = 2
 class Part(NamedTuple):
     """One thing that the node needs, by its full name (`database main`, `cache`, `canary`, `loop`, `peers`).
 
-    `reason` is a sentence about it, without a full stop.
+    `reason` is a sentence about it, without a full stop. `failed_s` is for how long it has not done its work.
     """
 
     name: str
     state: str
     reason: str
+    failed_s: float = 0.0
 
     @property
     def kind(self) -> str:
@@ -76,15 +80,15 @@ def judge(
 def _blocks(part: Part, parts: Sequence[Part], fresh: Sequence[Peer]) -> bool:
     """Whether a failed part takes the node out."""
     others = [state for peer in fresh if (state := peer.report.state(part.name))]
-    shared = bool(others) and all(map(is_failure, others))
+    alone = not all(map(is_failure, others)) and part.failed_s >= ALONE_AFTER_S
     databases = [each for each in parts if each.kind == "database"]
     match part.kind:
         case "database":
-            return (bool(others) and not shared) or (not others and all(each.failed for each in databases))
+            return alone if others else all(each.failed for each in databases)
         case "canary":  # a database that fails takes its canary along
-            return not shared and not any(each.failed for each in databases)
+            return (alone if others else True) and not any(each.failed for each in databases)
         case "loop":
-            return not shared
+            return alone if others else True
         case "peers":  # where nobody reaches anybody, the addresses are not meant for each other
             return any(state == State.LIVE for peer in fresh for state in peer.report.peers.values())
     return False  # cache, bus and replicas have a slower path around them
