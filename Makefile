@@ -16,7 +16,7 @@ SEEDS      := 1000
 FIRST      := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock up test test-cluster check format generate bench fuzz sim clean
+.PHONY: help setup lock up test test-cluster check format generate bench fuzz sim mutants clean
 
 help: ## say what each command does
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -73,6 +73,9 @@ bench: setup ## run every benchmark (BENCHES="send" for some)
 
 sim: setup ## play simulated clusters under many seeds (SEEDS=10000 FIRST=0)
 	@$(BIN)/posthouse sim --seeds $(SEEDS) --first $(FIRST)
+
+mutants: setup ## take each safeguard out and see who notices; writes docs/safeguards.md
+	@$(BIN)/posthouse mutants --table docs/safeguards.md
 
 fuzz: setup ## run every fuzzer in fuzz/ (FUZZ_S=60 seconds each)
 	@for program in $(wildcard fuzz/fuzz_*.py); do $(BIN)/python $$program --seconds $(FUZZ_S) || exit 1; done
