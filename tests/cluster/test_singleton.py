@@ -94,6 +94,16 @@ async def test_what_may_run_everywhere_does_so_while_nobody_can_say() -> None:
     await bench.close()
 
 
+async def test_it_is_told_whether_anybody_can_say_who_has_the_lease(bench: Bench) -> None:
+    known: list[bool] = []
+    bench.singletons["b"].on_known = known.append
+    await bench.begin()
+    assert known[-1]
+    bench.leases.silence.down = True
+    await bench.clock.advance(1.1)
+    assert not known[-1]
+
+
 async def test_who_cannot_do_it_leaves_it_to_another(bench: Bench) -> None:
     await bench.begin()
     bench.able["a"] = False

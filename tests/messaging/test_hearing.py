@@ -34,6 +34,19 @@ async def test_any_doubt_ends_the_trust_and_is_heard() -> None:
     assert hearing.trusted
 
 
+async def test_whoever_would_mend_a_doubt_does_not_wait_for_its_end() -> None:
+    clock = ManualClock()
+    hearing = Hearing(["bus"], clock.monotonic)
+    hearing.trust("bus")
+    assert not hearing.trusted_but_for("repair")
+    await clock.advance(SETTLE_S)
+    hearing.doubt("repair", "nobody can say")
+    assert hearing.trusted_but_for("repair")
+    assert not hearing.trusted
+    hearing.doubt("bus", "broken")
+    assert not hearing.trusted_but_for("repair")
+
+
 async def test_an_outage_is_told_once_and_so_is_its_end() -> None:
     clock = ManualClock()
     told: list[str] = []

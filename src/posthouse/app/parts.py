@@ -71,8 +71,12 @@ class Readers:
             parts.claim(f"roster:{name}"), self.roster.run, clock, without_cache=True
         )
         self.repair_turn = Singleton(
-            parts.claim(f"repair:{name}"), self.repair.run, clock, able=lambda: parts.hearing.trusted
+            parts.claim(f"repair:{name}"),
+            self.repair.run,
+            clock,
+            able=lambda: parts.hearing.trusted_but_for(f"repair:{name}"),
         )
+        self.repair_turn.on_known = partial(parts.repairs, f"repair:{name}")
         self.commit.on_membership = self._wake
         for turn in (self.roster_turn, self.repair_turn):
             turn.on_turn = partial(parts.told_turn, turn.claim.name)
@@ -224,6 +228,13 @@ class Parts:
     def told_turn(self, singleton: str, why: str) -> None:
         """Something that runs on one node at a time begins or ends here."""
         self.events.record("singleton", singleton, why)
+
+    def repairs(self, source: str, known: bool) -> None:
+        """When nobody can say who repairs, perhaps nobody does: lost hints would not heal by themselves."""
+        if known:
+            self.hearing.trust(source)
+        else:
+            self.hearing.doubt(source, "nobody can say who has the lease")
 
     async def append(self, append: Append) -> Outcome:
         """Through the group commit of its database."""

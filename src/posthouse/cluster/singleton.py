@@ -16,7 +16,7 @@ class Singleton:
     """`able` is asked before taking the lease and while it is held: who cannot do the work leaves it to others.
 
     `without_cache` True: the loop runs also while nobody can say who has the lease, on every node then. `on_turn` hears
-    in one sentence that it begins or ends here.
+    in one sentence that it begins or ends here; `on_known`, after each attempt, whether anybody can say who has it.
     """
 
     def __init__(
@@ -34,6 +34,7 @@ class Singleton:
         self._able = able
         self._without_cache = without_cache
         self.on_turn: Callable[[str], None] = lambda sentence: None
+        self.on_known: Callable[[bool], None] = lambda known: None
         self.running = False
 
     async def run(self) -> None:
@@ -47,7 +48,9 @@ class Singleton:
         if not self._able():
             await self.claim.release()
             return False
-        return await self.claim.renew() or (self._without_cache and not self.claim.known)
+        held = await self.claim.renew()
+        self.on_known(self.claim.known)
+        return held or (self._without_cache and not self.claim.known)
 
     async def _work(self) -> None:
         self.on_turn(f"it runs here: {self.claim.why}")
