@@ -10,7 +10,7 @@ from posthouse.kit.backoff import Backoff
 
 count, in_turn = int(sys.argv[1]), len(sys.argv) > 2
 rule = CrewRule(
-    hung_s=1.5, stop_s=2.0, in_turn=in_turn, nap_s=1.0, backoff=Backoff(first_s=0.05, longest_s=0.2)
+    hung_s=3.0, stop_s=2.0, in_turn=in_turn, nap_s=1.0, backoff=Backoff(first_s=0.05, longest_s=0.2)
 )
 program = Path(__file__).with_name("worker_at_work.py")
 

@@ -103,7 +103,7 @@ def test_the_scarcest_resource_is_the_load() -> None:
 async def test_symptoms_are_the_nodes_own_and_its_neighbours() -> None:
     ward = Ward()
     await ward.probes.probe()
-    ward.vitals = Vitals(cpu=0.6, loop_lag_ms=120.0)
+    ward.vitals = Vitals(cpu=1.0, memory=0.4, loop_lag_ms=1_200.0)
     ward.others = [
         view("n2"),
         view("n3", load=LoadReport("n3", cpu=0.95)),
@@ -130,7 +130,10 @@ async def test_a_node_that_drains_is_not_sick_for_that() -> None:
 async def test_overload_refuses_newcomers_until_it_is_over() -> None:
     ward = Ward(mode="dry-run")
     await ward.probes.probe()
-    ward.vitals = Vitals(cpu=1.0)
+    ward.vitals = Vitals(cpu=1.0, loop_lag_ms=300.0)
+    await ward.look(60)
+    assert ward.admission.shed_wait_s() == 0.0, "a busy node that answers in time is not overloaded"
+    ward.vitals = Vitals(memory=0.97)
     await ward.look(8)
     assert 5.0 <= ward.admission.shed_wait_s() <= 10.0
     assert [event.kind for event in ward.events.latest()] == ["readiness", "remedy:shed"]

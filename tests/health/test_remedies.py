@@ -54,7 +54,7 @@ def test_overload_first_refuses_newcomers_then_moves_a_share_again_and_again(pat
     assert patient.live(LOADED, 70) == [Action.SHED, Action.MOVE, Action.MOVE]
     assert [at for at, _ in patient.story] == [6.0, 31.0, 61.0]
     assert patient.whys[0] == (
-        "the load is 110% of what the node can do, for 5 s: new sessions are refused with a time to come back"
+        "the node has been overloaded (1.10) for 5 s: new sessions are refused with a time to come back"
     )
     assert "10% of them go to 2 other nodes" in patient.whys[1]
 

@@ -72,10 +72,16 @@ async def test_its_log_stays_short_and_nobody_sees_it(brisk: Site) -> None:
     assert "posthouse_sessions 0.0" in str(metrics)
 
 
-async def test_an_overloaded_node_refuses_newcomers_but_not_its_canary(brisk: Site) -> None:
+async def test_an_overloaded_node_refuses_newcomers_but_not_its_canary_nor_those_with_nowhere_else_to_go(
+    brisk: Site,
+) -> None:
     await until_flown(brisk, 2)
     node = node_of(brisk)
+    lost = await brisk.enter("ben")
+    await lost.close()
     node.gateway.admission.shed_s = 3.0
+    back = await brisk.back(lost, "ben", {})
+    assert back.welcome["user"] == "ben"
     line = await brisk.call()
     goaway = await line.hello(brisk.token("ann"))
     assert (goaway["t"], goaway["code"]) == ("goaway", Code.OVERLOADED)

@@ -76,7 +76,7 @@ def server(postgres: LocalPostgres, tmp_path: Path) -> Iterator[LocalServer]:
         settings = {
             "cache.url": cache.url,
             "workers.count": WORKERS,
-            "workers.hung_after_s": 3.0,
+            "workers.hung_after_s": 5.0,
             "drain.window_s": 0.5,
             "drain.gather_s": 0.1,
             "canary.interval_s": 1.0,

@@ -69,6 +69,14 @@ def utilisation(load: LoadReport) -> float:
     return snapshot_of([replace(load, at=0.0)], 0.0).targets[0].utilisation
 
 
+def overload(vitals: Vitals) -> float:
+    """How near a node is to serving nobody: its memory, or its event loop's lag in seconds.
+
+    Not its CPU: a busy node that answers in time is not overloaded, least of all while everybody comes back at once.
+    """
+    return max(vitals.memory, vitals.loop_lag_ms / 1000)
+
+
 class CanaryKeeper:
     """What canaries need of this node. Their key is made here and known to nobody else."""
 
@@ -196,7 +204,7 @@ class Tending:
         ready = [view for view in others if view.takes_clients]
         free = [view for view in ready if utilisation(view.report.load) < FREE_BELOW]
         return Symptoms(
-            utilisation=utilisation(self._load()),
+            utilisation=overload(self._vitals()),
             sick="" if wellness.ready else wellness.reason,
             others=len(others),
             others_ready=len(ready),
@@ -219,12 +227,6 @@ class Tending:
                 self._balancing.undo_drain(remedy.why)
             case Action.RESTART if self.restart is not None:
                 self.restart(remedy.why)
-
-    def _load(self) -> LoadReport:
-        now = self._vitals()
-        return LoadReport(
-            self._node, cpu=now.cpu, memory=now.memory, network=now.network, loop_lag_ms=now.loop_lag_ms
-        )
 
     def _audit(self, remedy: Remedy, dry_run: bool) -> None:
         self._events.record(f"remedy:{remedy.action}", self._node, remedy.why, dry_run=dry_run)

@@ -158,7 +158,9 @@ class Entrance:
 
     def _admit(self, session: Session, resuming: bool) -> bool:
         admission = self._door.admission
-        wait_s = 0.0 if session.app == CANARY_APP else admission.shed_wait_s()
+        wait_s = 0.0
+        if session.app != CANARY_APP and not (resuming and not self._door.elsewhere()):
+            wait_s = admission.shed_wait_s()  # who comes back to the only node there is, is let in
         if wait_s == 0.0 and not resuming:
             wait_s = admission.login_wait_s(session.last_seen)
         if self._entering >= self._door.limits.entering_max:

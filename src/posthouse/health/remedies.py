@@ -52,7 +52,8 @@ class RemedyRule(msgspec.Struct, frozen=True):
 
 
 class Symptoms(NamedTuple):
-    """A node at one moment. `sick`: the sentence of why it is not ready; empty when it is, or drains on demand.
+    """A node at one moment. `utilisation` 1.0 is all that it can bear. `sick`: the sentence of why it is not ready;
+    empty when it is, or drains on demand.
 
     `others` is how many other nodes are known and alive, `others_ready` how many of them take clients now, and
     `others_free` how many of those are not overloaded themselves. `restartable`: somebody would start it again.
@@ -133,7 +134,7 @@ def _against_overload(course: Course, symptoms: Symptoms, rule: RemedyRule, now:
     loaded_s = _for(course.overloaded_since, now)
     if loaded_s < rule.overloaded_s:
         return None
-    said = f"the load is {symptoms.utilisation:.0%} of what the node can do, for {loaded_s:.0f} s"
+    said = f"the node has been overloaded ({symptoms.utilisation:.2f}) for {loaded_s:.0f} s"
     if not course.shedding:
         return Remedy(Action.SHED, f"{said}: new sessions are refused with a time to come back")
     last = course.moved_at if course.moved_at is not None else course.overloaded_since

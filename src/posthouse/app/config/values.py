@@ -465,8 +465,8 @@ class Remedies(Room, frozen=True, kw_only=True):
     shed_above: Annotated[
         float,
         Meta(gt=0, le=10),
-        says("""The load, as a share of what the node can do, from which new sessions are refused with a time to come
-            back: its scarcest of CPU, memory, network and event-loop lag (100 ms is 1.0)."""),
+        says("""From here on new sessions are refused with a time to come back, after five seconds: the share of the
+            memory that is taken, or the event loop's lag in seconds. A busy CPU alone is no overload."""),
     ] = 0.95
     drain_after_s: Annotated[
         Seconds,
