@@ -120,10 +120,23 @@ def test_a_node_that_drains_or_is_unhealthy_neither_gets_nor_sheds() -> None:
         LoadReport("a", at=NOW, connections=100),
         LoadReport("b", at=NOW, connections=100),
         LoadReport("c", at=NOW, connections=0, healthy=False),
-        LoadReport("d", at=NOW, connections=900, draining=True),
+        LoadReport("d", at=NOW, connections=900, weight=0.0),
     ]
     moved = {each.target: each.sessions for each in plan(snapshot_of(reports, NOW), RULE)}
     assert moved == {"a": 0, "b": 0, "c": 0, "d": 0}
+
+
+def test_nothing_moves_while_a_node_sends_its_sessions_away() -> None:
+    """They are about to land somewhere; and in a rolling restart the next one drains right after."""
+    reports = [
+        LoadReport("a", at=NOW, connections=100),
+        LoadReport("b", at=NOW),
+        LoadReport("c", at=NOW, connections=1, draining=True),
+    ]
+    shed = excess(snapshot_of(reports, NOW), "a", RULE)
+    assert (shed.sessions, shed.why) == (0, "a keeps its sessions: c is still sending its sessions away")
+    drained = [*reports[:2], LoadReport("c", at=NOW, draining=True)]
+    assert excess(snapshot_of(drained, NOW), "a", RULE).sessions == 48
 
 
 def test_a_newcomer_is_filled_as_its_slow_start_allows() -> None:

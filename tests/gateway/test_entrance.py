@@ -307,6 +307,17 @@ async def test_logins_beyond_the_pace_are_sent_away_with_a_time_and_resumes_are_
         await it.enter("later")
 
 
+async def test_who_is_sent_away_is_told_of_another_node_where_there_is_one() -> None:
+    async with hall(Rates(logins_per_s=10.0, logins_burst=1.0)) as it:
+        await it.enter("first")
+        alone = await knocking(it, "second")
+        it.gateway.elsewhere = lambda: "ws://other/v1/ws"
+        with_others = await knocking(it, "third")
+        assert "endpoint" not in alone.heard("goaway")[0]
+        assert with_others.heard("goaway")[0]["endpoint"] == "ws://other/v1/ws"
+        assert with_others.heard("goaway")[0]["reconnect_in_ms"] > 0, "the others may be as full"
+
+
 async def test_more_than_may_enter_at_once_are_sent_away_also_when_they_resume() -> None:
     async with hall(limits=GatewayLimits(entering_max=2)) as it:
         it.database.hold("inboxes")

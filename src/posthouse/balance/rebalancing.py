@@ -97,6 +97,9 @@ def _why_not(snapshot: Snapshot, among: Sequence[Target], target_id: str) -> str
         return f"it is {out or 'not known'}"
     if len(among) < 2:
         return "there is no other node to even out with"
+    leaving = [each.id for each in snapshot.targets if each.load.draining and each.load.connections]
+    if leaving:
+        return f"{', '.join(leaving)} is still sending its sessions away"
     silent = [each.id for each in among if not each.fresh]
     return f"the sessions of {', '.join(silent)} are not known" if silent else ""
 
