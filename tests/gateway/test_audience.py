@@ -7,7 +7,7 @@ from posthouse.messaging.notes import CursorsNote, EntryNote, HeadsNote
 from posthouse.protocol.codec import encode
 from posthouse.protocol.codes import Code
 from posthouse.protocol.frames import CursorsPush, MemberCursor
-from posthouse.storage.base import StorageCorrupt, StorageUnavailable
+from posthouse.storage.base import FeedEntry, FeedPosition, StorageCorrupt, StorageUnavailable
 from tests.gateway.fake_database import APP
 from tests.gateway.hall import Guest, Hall, hall, settled, until
 
@@ -64,6 +64,29 @@ async def test_hints_that_were_lost_during_an_outage_are_made_up_for_by_looking_
         await it.gateway.audience.recheck()
         await settled()
         assert ann.entries() == [("c", 2), ("c", 3)]
+
+
+async def test_entries_of_the_feed_are_delivered_in_order_and_once_to_those_whom_they_concern() -> None:
+    """While hints cannot be trusted; some have come as hints all the same, or were committed by this node."""
+    async with hall() as it:
+        it.database.found("c", "ann", "ben")
+        it.database.found("d", "ben")
+        ann, ben = await it.enter("ann"), await it.enter("ben")
+        it.tell(it.database.message("c"))
+        it.database.message("d")
+        it.database.message("c")
+        it.database.leave("c", "ben")
+        it.database.message("c")
+        it.gateway.audience.hear_entries(
+            [
+                FeedEntry(FeedPosition(1, place), APP, entry)
+                for place, entry in enumerate(it.database.logs["d"] + it.database.logs["c"])
+            ]
+        )
+        await settled()
+        assert ann.entries() == [("c", 2), ("c", 3), ("c", 4), ("c", 5)]
+        assert ben.entries() == [("c", 2), ("d", 2), ("c", 3), ("c", 4)]
+        assert it.database.asked["read"] == 0
 
 
 async def test_looking_again_concerns_only_the_logs_asked_for() -> None:

@@ -5,7 +5,7 @@ The order of starting and stopping is decided here: whoever is told something mu
 
 import contextlib
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -42,7 +42,7 @@ from posthouse.messaging.readers import Roster
 from posthouse.messaging.receipts import Receipts
 from posthouse.messaging.repair import Repair
 from posthouse.protocol.codes import Code
-from posthouse.storage.base import Append, Database, Outcome, StorageError
+from posthouse.storage.base import Append, Database, FeedEntry, Outcome, StorageError
 
 _log = logger(__name__)
 
@@ -66,7 +66,9 @@ class Readers:
         self.commit = GroupCommit(parts.ports.log, publisher, commit_limits(parts.config))
         self.roster = Roster(database, parts.append, clock)
         self.repair = Repair(database, publisher, clock)
-        self.poller = Poller(database, parts.hearing, partial(parts.recheck, name), parts.tell, clock)
+        self.poller = Poller(
+            database, parts.hearing, partial(parts.recheck, name), parts.pass_on, parts.tell, clock
+        )
         self.roster_turn = Singleton(
             parts.claim(f"roster:{name}"), self.roster.run, clock, without_cache=True
         )
@@ -243,6 +245,10 @@ class Parts:
     async def recheck(self, database: str) -> None:
         """Have the rooms of one database read their heads."""
         await self.gateway.audience.recheck(lambda key: self.ports.owner(*key) == database)
+
+    def pass_on(self, entries: Sequence[FeedEntry]) -> None:
+        """This gateway is given new entries of a feed."""
+        self.gateway.audience.hear_entries(entries)
 
     def tell(self, heads: Heads) -> None:
         """This gateway hears how far logs go."""

@@ -23,7 +23,7 @@ from posthouse.model.ids import account_id, account_user
 from posthouse.protocol.codec import decode_server, encode
 from posthouse.protocol.frames import Heads, Push
 from posthouse.protocol.phases import Phase
-from posthouse.storage.base import Inbox, Log, Refused, StorageError, StorageUnavailable, UserConv
+from posthouse.storage.base import FeedEntry, Inbox, Log, Refused, StorageError, StorageUnavailable, UserConv
 
 _log = logger(__name__)
 
@@ -262,6 +262,14 @@ class Audience:
 
     def _heads(self, note: HeadsNote) -> None:
         self._hear(note.app, note.heads)
+
+    def hear_entries(self, items: Sequence[FeedEntry]) -> None:
+        """New entries of a feed: most concern nobody here, or have been delivered."""
+        for app, entry in ((item.app, item.entry) for item in items):
+            room = self.rooms.get((app, entry.conv))
+            if room is not None and (room.head is None or entry.seq > room.head):
+                left = tuple(users_of(entry)) if entry.kind == MEMBER_LEFT else ()
+                self._entry(EntryNote(app, entry.conv, entry.seq, encode(Push(entry=entry)), "", left))
 
     def _hear(self, app: str, heads: Mapping[str, int | None]) -> None:
         for conv, seq in heads.items():
