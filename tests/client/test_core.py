@@ -9,13 +9,13 @@ from posthouse.client.connection import State
 from posthouse.client.core import Core
 from posthouse.client.endpoints import parse_addresses
 from posthouse.client.errors import SendRefused
-from posthouse.client.events import Event
+from posthouse.client.events import Disconnected, Event
 from posthouse.client.host import Order, Saved, Sent, Settings
 from posthouse.client.outbox import Item, item_of
 from posthouse.kit.clock import ManualClock
 from posthouse.protocol.codec import decode_client
 from posthouse.protocol.codes import Code
-from posthouse.protocol.frames import Fetch, Hello, List
+from posthouse.protocol.frames import Fetch, Hello, List, Ping
 
 WELCOME = {
     "t": "welcome",
@@ -81,6 +81,28 @@ def test_a_first_session_greets_and_reads_the_list() -> None:
     assert isinstance(hello, Hello)
     assert (hello.token, hello.device, hello.resume) == ("token", "d", None)
     assert isinstance(listing, List)
+
+
+def test_a_server_that_falls_silent_is_given_up_within_a_beat_and_three_seconds() -> None:
+    """However the beats fall: also when the last answer came just before."""
+    core, host = live_core()
+    clock = core._clock
+    assert isinstance(clock, ManualClock)
+
+    def turn() -> bool:
+        clock._elapsed = core.due
+        core.tick()
+        return any(isinstance(decode_client(message), Ping) for message in core.flush())
+
+    core.flush()
+    while not turn():
+        pass
+    core.received(b'{"t":"pong"}')
+    silent_from = clock.monotonic()
+    while core.connection.state is State.LIVE:
+        turn()
+    assert clock.monotonic() - silent_from <= Settings().pace.heartbeat_s + 3.0
+    assert isinstance(host.events[-1], Disconnected)
 
 
 def test_positions_kept_before_the_first_list_was_complete_are_not_resumed_from() -> None:

@@ -13,6 +13,7 @@ from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTrans
 from picows.common import WSHandshakeError
 
 from posthouse.kit.chance import system_random
+from posthouse.kit.tasks import start
 from posthouse.protocol import SUBPROTOCOL
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
@@ -146,28 +147,41 @@ class Transport(WSListener):
 async def connect(url: str, receiver: Receiver, tls: ssl.SSLContext | None) -> Transport:
     """Open a WebSocket that speaks our subprotocol; raises `ConnectFailed`. Cancelled, it leaves nothing behind."""
     attempt = _Attempt()
+    opening = start(_open(url, receiver, tls, attempt))
     try:
-        return await _connect(url, receiver, tls, attempt)
-    except asyncio.CancelledError:
-        attempt.given_up = True
-        raise
+        await asyncio.wait([opening], timeout=CONNECT_TIMEOUT_S)
+    finally:
+        if not opening.done():
+            _give_up(attempt, opening)
+    if not opening.done():
+        raise ConnectFailed(f"{url} did not answer within {CONNECT_TIMEOUT_S:g} s")
+    return opening.result()
 
 
-async def _connect(url: str, receiver: Receiver, tls: ssl.SSLContext | None, attempt: _Attempt) -> Transport:
+def _give_up(attempt: _Attempt, opening: asyncio.Task[Transport]) -> None:
+    """Let an attempt end by itself, and drop what comes of it.
+
+    While picows waits for the handshake it must not be cancelled: its time limit would raise where nobody listens.
+    """
+    attempt.given_up = True
+    opening.add_done_callback(lambda done: done.cancelled() or done.exception())
+    asyncio.get_running_loop().call_later(CONNECT_TIMEOUT_S + 1.0, opening.cancel)
+
+
+async def _open(url: str, receiver: Receiver, tls: ssl.SSLContext | None, attempt: _Attempt) -> Transport:
     try:
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            socket, listener = await ws_connect(
-                lambda: Transport(receiver, attempt),
-                url,
-                ssl_context=tls,
-                extra_headers=(("Sec-WebSocket-Protocol", SUBPROTOCOL),),
-                websocket_handshake_timeout=CONNECT_TIMEOUT_S,  # also ends what was cancelled meanwhile
-                max_frame_size=MESSAGE_BYTES_MAX,
-                read_buffer_init_size=READ_BUFFER_BYTES,
-                use_aiofastnet=False,
-                max_redirects=0,
-                logger_name=logging.LoggerAdapter(_engine_log),
-            )
+        socket, listener = await ws_connect(
+            lambda: Transport(receiver, attempt),
+            url,
+            ssl_context=tls,
+            extra_headers=(("Sec-WebSocket-Protocol", SUBPROTOCOL),),
+            websocket_handshake_timeout=CONNECT_TIMEOUT_S,
+            max_frame_size=MESSAGE_BYTES_MAX,
+            read_buffer_init_size=READ_BUFFER_BYTES,
+            use_aiofastnet=False,
+            max_redirects=0,
+            logger_name=logging.LoggerAdapter(_engine_log),
+        )
     except WSHandshakeError as error:
         raise _refused(url, error) from None
     except TimeoutError:
