@@ -14,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
-from posthouse.client import Client, Connected, EntryReceived, Posted, Runtime, SendFailed, Sent
+from posthouse.client import Client, Connected, Disconnected, EntryReceived, Posted, Runtime, SendFailed, Sent
 from posthouse.client.transport import Receiver, Transport, connect
 from posthouse.kit.tasks import Tasks
 from posthouse.load.backend import Backend
@@ -30,6 +30,7 @@ CONNECTING_MAX = 50
 CONNECT_TIMEOUT_S = 60.0
 OUTBOX_MESSAGES_MAX = 100_000
 STILL_S = 20.0
+ENDINGS_MAX = 20
 POLL_S = 0.1
 LATE_S_MAX = 0.5
 """A talker that was kept from its work does not make up for more than this in a burst."""
@@ -48,7 +49,10 @@ class Second(msgspec.Struct):
 
 
 class Standing(msgspec.Struct):
-    """How the clients stand now. `nodes`: sessions by node. `moved`: reconnections by user since `watch`."""
+    """How the clients stand now. `nodes`: sessions by node. `moved`: reconnections by user since `watch`.
+
+    `endings`: why connections ended or did not come about since then, in the clients' words, the most frequent ones.
+    """
 
     clients: int
     connected: int
@@ -56,6 +60,7 @@ class Standing(msgspec.Struct):
     failed: int
     nodes: dict[str, int]
     moved: dict[str, int]
+    endings: dict[str, int]
     last_connected_at: float
 
 
@@ -76,6 +81,7 @@ class Crew:
         self._latencies: dict[int, Latencies] = {}
         self._node_of: dict[str, str] = {}
         self._moved: Counter[str] = Counter()
+        self._endings: Counter[str] = Counter()
         self._through = ""
         self._connected_at: dict[str, float] = {}
         self._in_flight = self._failed = self._retries = 0
@@ -119,6 +125,7 @@ class Crew:
     async def watch(self) -> None:
         """Count reconnections from now on."""
         self._moved.clear()
+        self._endings.clear()
 
     async def standing(self) -> Standing:
         """How the clients stand."""
@@ -131,6 +138,7 @@ class Crew:
                 Counter(self._node_of[user] for user, client in self._clients.items() if client.connected)
             ),
             moved=dict(self._moved),
+            endings=dict(self._endings.most_common(ENDINGS_MAX)),
             last_connected_at=max(self._connected_at.values(), default=0.0),
         )
 
@@ -196,6 +204,7 @@ class Crew:
         )
         client.on(EntryReceived)(self._taker(user))
         client.on(Connected)(partial(self._connected, user))
+        client.on(Disconnected)(self._disconnected)
         client.on(SendFailed)(self._send_failed)
         async with self._connecting:
             await client.start()
@@ -224,6 +233,9 @@ class Crew:
         if before is not None:
             self._moved[user] += 1
         self._connected_at[user] = self._clock.monotonic()
+
+    def _disconnected(self, event: Disconnected) -> None:
+        self._endings[f"{event.code} {event.reason}"] += 1
 
     def _send_failed(self, _event: SendFailed) -> None:
         self._failed += 1

@@ -6,6 +6,7 @@ Belongs to one event loop. Times are seconds on the machine's monotonic clock.
 import asyncio
 import random
 import sys
+from collections import Counter
 from contextlib import AsyncExitStack
 from typing import Any, Literal, NamedTuple, Self
 
@@ -148,6 +149,7 @@ class Site:
             unacknowledged=sum(each.unacknowledged for each in found),
             failed=sum(each.failed for each in found),
             nodes=nodes,
+            endings=dict(sum((Counter(each.endings) for each in found), Counter[str]())),
             moved={user: times for each in found for user, times in each.moved.items()},
             last_connected_at=max(each.last_connected_at for each in found),
         )
