@@ -1,6 +1,6 @@
 """`posthouse events`: what was decided and seen in the cluster, and why, as it happens with `--follow`."""
 
-import time
+import asyncio
 from typing import TYPE_CHECKING
 
 import click
@@ -8,6 +8,7 @@ import click
 from posthouse.cli.failure import Exit, Failure
 from posthouse.cli.operator import Operator, operating
 from posthouse.cli.output import Output, json_option, pass_output
+from posthouse.kit.clock import SystemClock
 
 if TYPE_CHECKING:
     from posthouse.api.operating import EventView
@@ -40,7 +41,7 @@ def events(output: Output, operator: Operator, last: int, kind: str, about: str,
     shown = Shown(output, operator, kind, about)
     shown.show(last)
     while follow:
-        time.sleep(POLL_S)
+        asyncio.run(SystemClock().sleep(POLL_S))
         shown.follow()
 
 
