@@ -89,6 +89,9 @@ class Node:
     def is_blocked(self, app: str, user: str) -> bool:
         return (app, user) in self.blocked
 
+    async def online(self, app: str, users: Sequence[str]) -> Sequence[bool | None]:
+        return [{"alice": True, "bob": False}.get(user) for user in users]
+
     def endpoints(self, host: str, *, secure: bool, reasons: bool) -> Sequence[Endpoint]:
         found = Endpoint(f"{'wss' if secure else 'ws'}://{host}/v1/ws")
         return [msgspec.structs.replace(found, reason="the only one") if reasons else found]

@@ -165,3 +165,10 @@ async def test_a_blocked_user_gets_no_token_and_their_old_one_opens_nothing(site
     assert (reply.status, reply.code) == (403, "blocked")
     await site.ask("PUT", "/users/alice", ACME, {"blocked": False})
     assert (await site.get("/conversations", ALICE)).status == 200
+
+
+async def test_the_back_end_sees_who_is_connected(site: Site) -> None:
+    """null is "nobody can say", which is not "no"."""
+    seen = await site.get("/presence?ids=alice&ids=bob&ids=carol", ACME)
+    assert [each["online"] for each in seen.body["users"]] == [True, False, None]
+    assert (await site.get("/presence?ids=alice", ALICE)).status == 403

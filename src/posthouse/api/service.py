@@ -63,6 +63,10 @@ class Service(Protocol):
         """True when the app has blocked the user, as far as this node has heard."""
         ...
 
+    async def online(self, app: str, users: Sequence[str]) -> Sequence[bool | None]:
+        """For each user whether any of their devices is connected; None while nobody can say."""
+        ...
+
     def endpoints(self, host: str, *, secure: bool, reasons: bool) -> Sequence[Endpoint]:
         """Where clients connect, the best first. `host` (with port) is where this was asked, for a node that has no
         public URL. `reasons`: say why."""

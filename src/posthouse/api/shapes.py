@@ -247,6 +247,19 @@ class UserView(Answer, frozen=True, kw_only=True):
     updated_ms: int = 0
 
 
+class PresenceView(Answer, frozen=True, kw_only=True):
+    """Whether any device of a user is connected now; null while nobody can say."""
+
+    user: str
+    online: bool | None
+
+
+class PresenceViews(Answer, frozen=True, kw_only=True):
+    """One for each user asked for, in their order."""
+
+    users: tuple[PresenceView, ...]
+
+
 class UserViews(Answer, frozen=True, kw_only=True):
     """The users that exist among those asked for."""
 

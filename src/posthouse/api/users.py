@@ -9,6 +9,8 @@ from posthouse.api.routes import Routes
 from posthouse.api.shapes import (
     DescribeUser,
     NewToken,
+    PresenceView,
+    PresenceViews,
     Token,
     UserPath,
     UsersQuery,
@@ -51,6 +53,17 @@ async def get_users(call: Call, query: UsersQuery) -> UserViews:
     found = await call.reader.users(call.app, query.ids)
     whole = call.caller.is_back_end
     return UserViews(users=tuple(view_of_user(user, whole=whole) for user in found))
+
+
+@routes.get("/presence", Access.BACK_END)
+async def get_presence(call: Call, query: UsersQuery) -> PresenceViews:
+    """Who is connected now. For back ends: whom to show whose presence is the app's to decide."""
+    online = await call.context.service.online(call.app, query.ids)
+    return PresenceViews(
+        users=tuple(
+            PresenceView(user=user, online=here) for user, here in zip(query.ids, online, strict=True)
+        )
+    )
 
 
 @routes.post("/tokens", Access.BACK_END)

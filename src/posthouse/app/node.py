@@ -33,6 +33,7 @@ from posthouse.health.monitor import Monitor
 from posthouse.health.reach import HttpReach
 from posthouse.kit.clock import Clock, SystemClock
 from posthouse.kit.log import logger
+from posthouse.messaging.presence import Presence
 from posthouse.storage.base import Storage
 
 if TYPE_CHECKING:
@@ -178,6 +179,7 @@ class Node:
             parts.probes,
             self._metrics_text,
             parts.balancing,
+            Presence(parts.ports.routes, parts.membership.peers, parts.gateway.is_here),
         )
         context = Context(
             service=service,

@@ -9,6 +9,7 @@ from posthouse.health.probes import Probes
 from posthouse.health.readiness import Readiness
 from posthouse.messaging.commits import Commit
 from posthouse.messaging.notes import BlockNote, UnblockNote
+from posthouse.messaging.presence import Presence
 from posthouse.messaging.publish import Publisher
 from posthouse.storage.base import Append, Outcome, Storage, User
 
@@ -25,6 +26,7 @@ class NodeService:
         probes: Probes,
         metrics_text: Callable[[], bytes],
         balancing: Balancing,
+        presence: Presence,
     ) -> None:
         self._database = database
         self._commit = commit
@@ -32,6 +34,7 @@ class NodeService:
         self._gateway = gateway
         self._probes = probes
         self._balancing = balancing
+        self._presence = presence
         self.metrics_text = metrics_text
 
     async def append(self, append: Append) -> Outcome:
@@ -48,6 +51,10 @@ class NodeService:
     def is_blocked(self, app: str, user: str) -> bool:
         """As far as this node has heard."""
         return self._gateway.is_blocked(app, user)
+
+    async def online(self, app: str, users: Sequence[str]) -> Sequence[bool | None]:
+        """In the whole cluster, as far as the routes know."""
+        return await self._presence.online(app, users)
 
     def endpoints(self, host: str, *, secure: bool, reasons: bool) -> Sequence[Endpoint]:
         """The nodes, the best for whoever asks first."""

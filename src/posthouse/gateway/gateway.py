@@ -139,6 +139,10 @@ class Gateway:
         """Nothing may be sent to a session any more: it leaves its rooms."""
         self.audience.vacate(session)
 
+    def is_here(self, app: str, user: str) -> bool:
+        """True while a session of the user stands on this node."""
+        return bool(self.audience.sessions_of(app, user))
+
     def is_blocked(self, app: str, user: str) -> bool:
         """True when the application has blocked the user, as far as this node has heard."""
         return (app, user) in self.blocklist
