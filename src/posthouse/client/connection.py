@@ -11,6 +11,8 @@ from posthouse.kit.backoff import Backoff
 from posthouse.protocol.codes import Action as After, Code, action_of
 
 LOST_WITHOUT_CODE = 1006
+BEAT_SHARE = 0.8
+"""Beats come so much sooner than promised: a server that falls silent is noticed sooner, and none is late."""
 REAUTHENTICATIONS_MAX = 3
 """Fresh tokens refused in a row before the client gives up."""
 
@@ -111,9 +113,14 @@ class Pace(NamedTuple):
     """A session that lasted so long ends the counting of attempts."""
 
     @property
+    def beat_s(self) -> float:
+        """From beat to beat: a little less than what the server was told."""
+        return self.heartbeat_s * BEAT_SHARE
+
+    @property
     def answer_s(self) -> float:
         """How long a beat may go unanswered: never longer than until the next one."""
-        return min(self.heartbeat_s, max(self.answer_timeout_s, self.heartbeat_s / 6))
+        return min(self.beat_s, max(self.answer_timeout_s, self.heartbeat_s / 6))
 
 
 class Connection:
@@ -165,7 +172,7 @@ class Connection:
         if self.state is State.AUTHENTICATING or (self._awaiting and not self.heard):
             return Event.SILENT
         if self._awaiting:
-            self._awaiting, self.due = False, self._beat_at + self.pace.heartbeat_s
+            self._awaiting, self.due = False, self._beat_at + self.pace.beat_s
         return Event.DUE if now >= self.due else None
 
     def lasted(self, now: float) -> bool:
@@ -216,7 +223,7 @@ class Connection:
             case Action.GO_LIVE:
                 self._was_live, self._live_since, self.refusals = True, now, 0
                 self._awaiting = False
-                return now + self.pace.heartbeat_s * (0.5 + uniform / 2)
+                return now + self.pace.beat_s * (0.5 + uniform / 2)
             case Action.BEAT:
                 self._awaiting, self.heard, self._beat_at = True, False, now
                 return now + self.pace.answer_s
