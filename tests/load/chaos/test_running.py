@@ -17,7 +17,7 @@ GOOD = Run(
     marks=[Mark(1.0, "killed: node-2")],
     seconds=30.0,
     recovered_s=1.0,
-    failed=0,
+    quiet=[0.05] * 100,
 )
 SCENARIO = SCENARIOS["kill-node"]
 
@@ -28,6 +28,7 @@ def test_all_runs_count_and_the_timeline_is_that_of_the_longest_pause() -> None:
     assert recording.acked == 30
     assert recording.pause_p99_s == 1.5
     assert recording.pause_max_s == 1.5
+    assert recording.quiet_p99_s == 0.05
     assert recording.recovered_s == 3.0
     assert recording.timeline == (Moment(0.0, 1, 1),)
     assert recording.verdict == "pass"

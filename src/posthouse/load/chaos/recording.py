@@ -48,6 +48,8 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     pause_p50_s: float
     pause_p99_s: float
     pause_max_s: float
+    quiet_p99_s: float = 0.0
+    """The same measure in the seconds before the fault: what the traffic and the machine make of it by themselves."""
     detected_s: float | None = None
     """From the fault until the cluster has decided that there is one."""
     recovered_s: float | None = None

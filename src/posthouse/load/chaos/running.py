@@ -15,6 +15,7 @@ from posthouse.testing.history import Verdict
 from posthouse.testing.playground.cluster import LocalCluster
 
 BREACHES_SHOWN_MAX = 10
+QUIET_S = 5.0
 STEADY_SHARE = 0.8
 """Throughput is what it was when it has this share of it for three seconds."""
 
@@ -29,7 +30,7 @@ class Run(NamedTuple):
     marks: list[Mark]
     seconds: float
     recovered_s: float | None
-    failed: int
+    quiet: list[float]
 
 
 class Chaos:
@@ -94,7 +95,6 @@ async def _seen(site: Site, windows: list[Window], begun: float) -> Run:
             breaches.append(f"{window.what}: p99 {p99:.1f} s, allowed {window.budget_s:g} s")
     moments = moments_of(await site.seconds(), begun)
     marks = [msgspec.structs.replace(mark, at_s=round(at - begun, 2)) for at, mark in site.marks]
-    standing = await site.standings()
     return Run(
         verdict=verdict,
         pauses=pauses,
@@ -103,7 +103,9 @@ async def _seen(site: Site, windows: list[Window], begun: float) -> Run:
         marks=marks,
         seconds=site.now() - begun,
         recovered_s=recovered_s(moments, first.since - begun),
-        failed=standing.failed,
+        quiet=[]
+        if first.measured is not None
+        else await site.pauses(first.since - QUIET_S, first.since, first.scope),
     )
 
 
@@ -161,6 +163,7 @@ def recording_of(scenario: Scenario, runs: list[Run], load: Load) -> Recording:
         refused=sum(moment.refused for run in runs for moment in run.moments),
         pause_p50_s=round(percentile(pauses, 0.5), 2),
         pause_p99_s=round(percentile(pauses, 0.99), 2),
+        quiet_p99_s=round(percentile([pause for run in runs for pause in run.quiet], 0.99), 2),
         pause_max_s=round(max(pauses, default=0.0), 2),
         recovered_s=max(recovered) if len(recovered) == len(runs) else None,
         clients=scenario.clients or load.clients,
