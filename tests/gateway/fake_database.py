@@ -97,13 +97,11 @@ class FakeDatabase:
 
     # What the gateway asks
 
-    async def inboxes(self, app: str, users: Sequence[str]) -> list[Inbox]:
+    async def inboxes(self, app: str, users: Sequence[str]) -> list[Inbox | None]:
         inboxes = [
-            Inbox(
-                user,
-                len(self.logs[account_id(user)]),
-                tuple(sorted(self.listed[user])),
-            )
+            None
+            if account_id(user) in self.dark
+            else Inbox(user, len(self.logs[account_id(user)]), tuple(sorted(self.listed[user])))
             for user in users
         ]
         return await self._answer("inboxes", inboxes)

@@ -389,6 +389,49 @@ async def test_a_conversation_that_nobody_can_say_anything_about_keeps_nobody_ou
         assert ann.entries("dark") == [("dark", 3)]
 
 
+async def test_who_resumes_is_let_in_while_the_database_of_their_own_account_is_away() -> None:
+    """It would otherwise keep them from conversations that lie elsewhere; what they joined meanwhile comes later."""
+    async with hall() as it:
+        it.database.found("c", "ann", "ben")
+        it.database.found("missed", "ann", "ben")
+        it.database.dark.add("~ann")
+        ann = await it.enter("ann", resume=it.resume("ann", c=1, **{"~ann": 1}))
+        assert ann.welcome["resumed"]
+        it.tell(it.database.message("c"))
+        await settled()
+        assert ann.entries("c") == [("c", 2)]
+        it.database.dark.clear()
+        await it.clock.advance(RETRY_INTERVAL_S)
+        await settled()
+        assert ann.heard("heads") == [{"t": "heads", "heads": {"~ann": 2, "missed": 1}}]
+        it.tell(it.database.message("missed"), it.database.account_joined("ann", "d"))
+        await settled()
+        assert ann.entries("missed") == [("missed", 2)]
+        assert ann.entries("~ann") == [("~ann", 3)]
+
+
+async def test_who_resumes_hears_nothing_of_conversations_that_they_have_left() -> None:
+    """Where nobody can say what they follow, the client's word is not enough."""
+    async with hall() as it:
+        it.database.found("c", "ann", "ben")
+        it.database.leave("c", "ann")
+        it.database.dark.add("~ann")
+        ann = await it.enter("ann", resume=it.resume("ann", c=2, stranger=5))
+        it.tell(it.database.message("c"))
+        await settled()
+        assert ann.entries() == []
+
+
+async def test_who_starts_afresh_comes_back_when_their_account_can_be_asked() -> None:
+    async with hall() as it:
+        it.database.found("c", "ann")
+        it.database.dark.add("~ann")
+        ann = it.accept()
+        ann.hello("ann")
+        await until(lambda: ann.ended)
+        assert ann.ended == Code.OVERLOADED
+
+
 async def test_who_was_removed_meanwhile_hears_nothing_of_it() -> None:
     async with hall() as it:
         it.database.found("dark", "ann", "ben")

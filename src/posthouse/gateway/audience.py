@@ -66,13 +66,13 @@ class Audience:
 
     # Who follows what -----------------------------------------------------------------------------------------
 
-    async def settle(self, session: Session) -> Inbox:
-        """Let a session into its user's account log; returns what the user follows, read after the route stood."""
+    async def settle(self, session: Session) -> Inbox | None:
+        """Let a session into its user's account log; returns what the user follows, read after the route stood. None
+        when the database that holds it cannot be asked now."""
         await self._occupy([session], [account_id(session.user)])
         inbox = (await self.inboxes.get(session.app, [session.user]))[session.user]
-        if inbox is None:
-            raise StorageUnavailable("the database that holds this user's conversations cannot be asked now")
-        self._learn(self.rooms.get((session.app, account_id(session.user))), inbox.account_head)
+        if inbox is not None:
+            self._learn(self.rooms.get((session.app, account_id(session.user))), inbox.account_head)
         return inbox
 
     async def follow(
@@ -101,7 +101,7 @@ class Audience:
         return heads
 
     def complete(self, session: Session, convs: Sequence[str]) -> None:
-        """Let a live session into conversations whose databases could not say where they stand, once they can."""
+        """Let a live session into logs whose databases could not say where they stand, once they can."""
         if convs:
             self._tasks.spawn("complete", self._complete(session, convs))
 
@@ -110,7 +110,7 @@ class Audience:
         while convs and not session.gone:
             await self._clock.sleep(RETRY_INTERVAL_S)
             try:
-                heads = await self.follow(session.app, session.user, [session], convs)
+                heads = await self._followed_by_now(session, convs)
             except StorageError:
                 continue
             reached = {
@@ -120,7 +120,19 @@ class Audience:
             }
             if reached and not session.gone:
                 session.send(Heads(heads=reached))
-            convs = [conv for conv in convs if conv in heads and heads[conv] is None]
+            convs = [conv for conv, head in heads.items() if head is None]
+
+    async def _followed_by_now(self, session: Session, convs: Sequence[str]) -> dict[str, int | None]:
+        """Heads of those that the session follows. Where its account log was unknown, it may lack conversations."""
+        account = account_id(session.user)
+        found: dict[str, int | None] = {}
+        wanted = [conv for conv in convs if conv != account]
+        if account in convs:
+            inbox = await self.settle(session)
+            found[account] = None if inbox is None else inbox.account_head
+            followed = _followed(session)
+            wanted += [conv for conv in inbox.convs if conv not in followed] if inbox is not None else []
+        return found | await self.follow(session.app, session.user, [session], wanted)
 
     def admit(self, session: Session, room: Room[Session], head: int) -> int:
         """Let a session receive what lies beyond `head`, which was read since it came in. Returns how far its own sync

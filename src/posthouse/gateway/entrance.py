@@ -4,7 +4,7 @@ In this order, so that nothing falls between: account room, inbox, conversations
 committed after the heads were read arrives live.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from posthouse.auth.resume import ResumeRefused, ResumeTokens, Resumption
@@ -17,16 +17,17 @@ from posthouse.health.report import CANARY_APP
 from posthouse.kit.clock import Clock
 from posthouse.kit.tasks import Tasks
 from posthouse.model.errors import ModelError
-from posthouse.model.ids import account_id, check_id
+from posthouse.model.ids import account_id, account_user, check_id
 from posthouse.protocol.codes import Code
 from posthouse.protocol.frames import POSITIONS_MAX, Done, Hello, Limits, Renew, Resume, Welcome
 from posthouse.protocol.phases import Phase
-from posthouse.storage.base import REPEAT_WINDOW_MS, Storage, StorageError
+from posthouse.storage.base import REPEAT_WINDOW_MS, Storage, StorageError, StorageUnavailable
 
 HEARTBEAT_S_MIN = 1
 HEARTBEAT_S_MAX = 300
 SDK_BYTES_MAX = 100
 RETURN_MS = 1_000
+UNKNOWN = "the database that holds this user's conversations cannot be asked now"
 
 
 class Door(Protocol):
@@ -171,8 +172,9 @@ class Entrance:
         return wait_s == 0.0
 
     async def _enter(self, session: Session, resume: Resume | None, reset: int) -> None:
+        positions = resume.positions if resume is not None and reset == 0 else None
         try:
-            found = await self._register(session)
+            found = await self._register(session, positions)
         except StorageError as error:
             session.end(Code.OVERLOADED, str(error), self._door.limits.retry_after_ms(Code.UNAVAILABLE))
             return
@@ -190,24 +192,34 @@ class Entrance:
             for room in session.rooms
             if (head := found[room.key[1]]) is not None
         }
-        positions = resume.positions if resume is not None and reset == 0 else None
         if positions is not None and any(seq > heads.get(conv, seq) for conv, seq in positions.items()):
             positions, reset = None, Code.EPOCH_CHANGED
         changed = None if positions is None else _changed(positions, heads)
         if changed is not None and _size(changed) > self._door.limits.page_bytes_max:
             changed = None  # too much for one frame: a fresh start pages through it
+        if changed is None and found[account_id(session.user)] is None:
+            session.end(Code.OVERLOADED, UNKNOWN, self._door.limits.retry_after_ms(Code.UNAVAILABLE))
+            return
         self._welcome(session, heads, changed, reset)
         self._audience.complete(session, [conv for conv, head in found.items() if head is None])
 
-    async def _register(self, session: Session) -> dict[str, int | None]:
+    async def _register(self, session: Session, positions: Mapping[str, int] | None) -> dict[str, int | None]:
         """The heads of all the logs that the session has come to follow, read after their routes stood.
 
-        One dead database keeps nobody out but its own users: what it holds is unknown, and completed later.
+        One dead database keeps nobody out but those of its own users who start afresh: who resumes names the
+        conversations. What it holds is unknown, and completed later.
         """
         audience, app = self._audience, session.app
         inbox = await audience.settle(session)
-        heads = await audience.follow(app, session.user, [session], inbox.convs)
-        heads[account_id(session.user)] = inbox.account_head
+        if inbox is None and positions is None:
+            raise StorageUnavailable(UNKNOWN)
+        convs = (
+            inbox.convs
+            if inbox is not None
+            else [log for log in positions or () if account_user(log) is None]
+        )
+        heads = await audience.follow(app, session.user, [session], convs)
+        heads[account_id(session.user)] = inbox.account_head if inbox is not None else None
         while lacking := [room.key[1] for room in session.rooms if room.key[1] not in heads]:
             none: dict[str, int | None] = dict.fromkeys(lacking, 0)
             heads |= none | await audience.heads.get(app, lacking)
