@@ -375,7 +375,7 @@ async def test_a_conversation_that_nobody_can_say_anything_about_keeps_nobody_ou
         it.database.found("c", "ann", "ben")
         it.database.found("dark", "ann", "ben")
         it.database.dark.add("dark")
-        ann = await it.enter("ann", resume=it.resume("ann", c=1, dark=1, **{"~ann": 2}))
+        ann = await it.enter("ann", resume=it.resume("ann", c=1, dark=1, account_ann=2))
         assert ann.welcome["resumed"]
         assert ann.welcome.get("changed", {}) == {}
         await settled()
@@ -395,7 +395,7 @@ async def test_who_resumes_is_let_in_while_the_database_of_their_own_account_is_
         it.database.found("c", "ann", "ben")
         it.database.found("missed", "ann", "ben")
         it.database.dark.add("~ann")
-        ann = await it.enter("ann", resume=it.resume("ann", c=1, **{"~ann": 1}))
+        ann = await it.enter("ann", resume=it.resume("ann", c=1, account_ann=1))
         assert ann.welcome["resumed"]
         it.tell(it.database.message("c"))
         await settled()
