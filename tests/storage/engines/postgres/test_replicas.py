@@ -11,13 +11,14 @@ import pytest
 
 from posthouse.kit.clock import SystemClock
 from posthouse.storage.base import Page
-from posthouse.storage.engines.postgres import replicas
+from posthouse.storage.engines.postgres import replicas, watch
 from posthouse.storage.engines.postgres.database import PostgresDatabase, PostgresLimits
+from posthouse.storage.engines.postgres.hosts import Host
 from posthouse.storage.engines.postgres.replicas import is_complete
 from posthouse.storage.visible import Span
 from posthouse.testing.contracts.storage import Talk
 from posthouse.testing.contracts.storage.talk import seqs
-from posthouse.testing.postgres_cluster import LocalPostgresCluster
+from posthouse.testing.postgres_cluster import LocalPostgresCluster, Member
 
 ENTRIES = 60
 
@@ -28,11 +29,18 @@ def cluster() -> Iterator[LocalPostgresCluster]:
         yield cluster
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is no frozen replica."""
+    monkeypatch.setattr(replicas, "ANSWER_TIMEOUT_S", 5.0)
+    monkeypatch.setattr(watch, "ASK_TIMEOUT_S", 5.0)
+
+
 @pytest.fixture
 async def database(cluster: LocalPostgresCluster) -> AsyncIterator[PostgresDatabase]:
     chance = random.Random(7)
     database = PostgresDatabase(
-        cluster.dsn(), SystemClock(), PostgresLimits(write_timeout_s=5), uniform=chance.random
+        cluster.dsn(), SystemClock(), PostgresLimits(write_timeout_s=60), uniform=chance.random
     )
     await database.open()
     yield database
@@ -56,9 +64,7 @@ async def pause() -> None:
 async def settled(database: PostgresDatabase, cluster: LocalPostgresCluster) -> None:
     """Until all replicas have replayed everything, and the watch has seen it."""
     cluster.wait_until_streaming(*cluster.replicas)
-    while [each.role for each in database.hosts()].count("standby") < 2:
-        await pause()
-    while any(each.lag_s for each in database.hosts()):
+    while [each.role == "standby" and not each.lag_s for each in database.hosts()].count(True) < 2:
         await pause()
     for standing in database._replicas._standings.values():
         standing.suspended_until = 0.0
@@ -73,6 +79,10 @@ def since(database: PostgresDatabase, before: dict[str, int]) -> dict[str, int]:
     """What replicas did since then, without the zeros."""
     changes = {name: count - before[name] for name, count in counts(database).items()}
     return {name: count for name, count in changes.items() if count}
+
+
+def host_of(database: PostgresDatabase, member: Member) -> Host:
+    return next(each.host for each in database.hosts() if str(member.port) in each.host.name)
 
 
 async def test_heavy_reads_go_to_replicas_and_light_ones_do_not(
@@ -128,9 +138,10 @@ async def test_limits_of_bytes_cut_a_replicas_page_as_they_cut_the_primarys(
 
 
 async def test_an_entry_that_is_not_acknowledged_is_not_shown(
-    talk: Talk, database: PostgresDatabase, cluster: LocalPostgresCluster
+    talk: Talk, database: PostgresDatabase, cluster: LocalPostgresCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """m1 is frozen, so a COMMIT waits; m2 shows the entry to whoever asks it, and we do not."""
+    monkeypatch.setattr(replicas, "SUSPENDED_S", 60.0)
     m1, m2 = cluster.replicas
     m1.freeze()
     try:
@@ -139,6 +150,7 @@ async def test_an_entry_that_is_not_acknowledged_is_not_shown(
         while await asyncio.to_thread(m2.sql, head) != str(ENTRIES + 1):
             await pause()
         before = counts(database)
+        database._replicas._standing(host_of(database, m1)).suspend("frozen")
         while since(database, before).get("reads", 0) < 3:
             page = await talk.page("g", "ann")
             assert (page.head, seqs(page.entries)[-1]) == (ENTRIES, ENTRIES)
@@ -184,13 +196,15 @@ async def test_replicas_that_are_behind_are_passed_over_and_nothing_goes_back(
 
 
 async def test_frozen_replicas_cost_one_bounded_wait_each(
-    talk: Talk, database: PostgresDatabase, cluster: LocalPostgresCluster
+    talk: Talk, database: PostgresDatabase, cluster: LocalPostgresCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Then they are left out, until they answer again; nobody who reads is refused."""
+    monkeypatch.setattr(replicas, "SUSPENDED_S", 60.0)
     cluster.demand()
     for _ in range(8):  # a connection to each
         await talk.seqs("g")
     before = counts(database)
+    monkeypatch.setattr(replicas, "ANSWER_TIMEOUT_S", 0.25)
     for replica in cluster.replicas:
         replica.freeze()
     try:
@@ -200,6 +214,7 @@ async def test_frozen_replicas_cost_one_bounded_wait_each(
         assert told["failures"] == 2
         assert told["nobody"] >= 10
     finally:
+        monkeypatch.setattr(replicas, "ANSWER_TIMEOUT_S", 5.0)
         for replica in cluster.replicas:
             replica.thaw()
     cluster.demand(cluster.members[1])
