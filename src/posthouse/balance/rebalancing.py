@@ -12,8 +12,8 @@ import msgspec
 from posthouse.balance.policy import Decision, draw
 from posthouse.balance.report import Snapshot, Target
 
-SLACK_SESSIONS = 2.0
-"""Nobody moves for less: among few sessions two more are chance."""
+SLACK_SESSIONS = 1.0
+"""Nobody moves for less: among few sessions one more is what cannot be divided."""
 PER_S_MIN = 0.5
 BURST_S = 2.0
 

@@ -408,7 +408,7 @@ class Rebalance(Room, frozen=True, kw_only=True):
     above: Annotated[
         float,
         Meta(gt=1, le=10),
-        says("A node begins when its sessions exceed its fair share so many times, and by two at least."),
+        says("A node begins when its sessions exceed its fair share so many times, and by one at least."),
     ] = 1.08
     until: Annotated[
         float,
