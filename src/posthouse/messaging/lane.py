@@ -1,8 +1,8 @@
 """A lane keeps one session's order across refusals (G3): a send refused for now holds back its successors. Pure.
 
 Sends are numbered as they enter. What entered after a refused send and before its repetition is barred for good: it is
-repeated as well. What entered earlier, and what follows the repetition, goes on; a second refusal then adds to the first.
-Only the same conversation of the same session is held.
+repeated as well. What entered earlier, and what follows the repetition, goes on; a second refusal then adds to the
+first. Only the same conversation of the same session is held.
 """
 
 from typing import NamedTuple

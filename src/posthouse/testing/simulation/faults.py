@@ -1,4 +1,4 @@
-"""What is done to a simulated cluster, and when: drawn from a seed before anything runs. Pure.
+"""What is done to a simulated cluster, and when: drawn from a seed before anything runs.
 
 A fault begins, lasts, and ends; several may overlap. Those that would outlast the story end with it: then what was
 promised must come true.

@@ -358,5 +358,5 @@ async def _simulate(story: Story) -> None:
     assert isinstance(loop, VirtualLoop)
     world = World(story.seed, loop)
     await world.play(story)
-    story.seconds = loop.time()
+    story.seconds = loop.elapsed
     await world.end()
