@@ -22,6 +22,12 @@ def test_idle_nodes_count_by_their_configured_weight() -> None:
     assert [weight_percent(snapshot, name) for name in "ab"] == [100, 50]
 
 
+def test_a_node_of_weight_0_takes_nobody_new() -> None:
+    snapshot = snapshot_of([busy("a", 0.5, weight=0.0), busy("b", 0.5)], NOW)
+    assert agent_answer(snapshot, "a", "serving").line == b"drain\n"
+    assert agent_answer(snapshot, "b", "serving").line == b"ready up 100%\n"
+
+
 @given(fleets())
 def test_a_weight_is_never_nothing_which_would_mean_drain(reports: list[LoadReport]) -> None:
     snapshot = snapshot_of(reports, NOW)

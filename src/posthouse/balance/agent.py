@@ -27,6 +27,8 @@ def agent_answer(snapshot: Snapshot, target_id: str, standing: Standing) -> Agen
         return AgentAnswer(b"drain\n", f"{target_id} is draining")
     if standing == "drained":
         return AgentAnswer(b"maint\n", f"{target_id} has drained")
+    if any(each.id == target_id and each.out == "draining" for each in snapshot.targets):
+        return AgentAnswer(b"drain\n", f"{target_id} takes no new work: its weight is 0, or it is draining")
     percent = weight_percent(snapshot, target_id)
     why = f"{target_id} has {percent} % of the weight of the node that can take most"
     return AgentAnswer(b"ready up %d%%\n" % percent, why)
