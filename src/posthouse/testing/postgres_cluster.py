@@ -90,15 +90,17 @@ class LocalPostgresCluster:
     def __init__(
         self, replicas: int = 1, *, synchronous: int = 1, settings: Mapping[str, Setting] | None = None
     ) -> None:
-        own = settings or {}
-        self.primary = Member("m0", None, own)
-        self.members = [self.primary, *(Member(f"m{at}", self.primary, own) for at in range(1, replicas + 1))]
+        self._settings = dict(settings or {})
+        self._replicas = replicas
         self._synchronous = synchronous
+        self.members: list[Member] = []
+        self.primary = self._member(None)
 
     def __enter__(self) -> Self:
         try:
-            for member in self.members:
-                member.start()
+            self.primary.start()
+            for _ in range(self._replicas):
+                self._member(self.primary).start()
             self.wait_until_streaming(*self.replicas)
             if self._synchronous:
                 self.demand(*self.replicas[: self._synchronous])
@@ -109,6 +111,12 @@ class LocalPostgresCluster:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _member(self, source: Member | None) -> Member:
+        """One more, made only when it is started: from then on its keeper removes its folder, however we end."""
+        member = Member(f"m{len(self.members)}", source, self._settings)
+        self.members.append(member)
+        return member
 
     def close(self) -> None:
         """Stop every member and remove its folder."""
