@@ -14,7 +14,7 @@ import msgspec
 from posthouse.model.conversation import History, Kind, Role
 from posthouse.model.ids import shard_of
 from posthouse.protocol.codes import Code
-from posthouse.storage.append import plan
+from posthouse.storage.append import plan, unsure
 from posthouse.storage.base import Append, Outcome, Refused
 from posthouse.storage.engines.postgres.connection import Connection
 from posthouse.storage.engines.postgres.ownership import STATE, note
@@ -124,32 +124,45 @@ class Loaded(NamedTuple):
 
 
 async def append(
-    connection: Connection, batch: Sequence[Append], wanted: Needs, own: Sequence[int], shards: int
+    connection: Connection,
+    batch: Sequence[Append],
+    wanted: Needs,
+    own: Sequence[int],
+    shards: int,
+    *,
+    look: bool = True,
 ) -> list[Outcome]:
     """The outcomes of a batch, true once the surrounding transaction has committed. Idempotent by `client_id`.
 
     `wanted` are the batch's needs, `own` the shards of its logs, which are locked. A batch of nothing but repeats
     commits synchronously as well, for a row lock is a change that is logged: so an entry that a commit cut short has
     left on this server alone is not confirmed before the standby has it.
+
+    Not told to `look` for repeated sends, it does so only for those that would be refused, and fails on the unique
+    index where there are others: then the caller repeats it and says `look`.
     """
     logs = await _lock(connection, wanted.logs)
-    loaded = await _load(connection, wanted, logs, own)
+    loaded = await _load(connection, wanted if look else wanted._replace(sends=[]), logs, own)
     if not loaded.elsewhere:
-        return await _carry_out(connection, batch, loaded, shards)
+        return await _carry_out(connection, batch, loaded, shards, look)
     here = [
         at for at, each in enumerate(batch) if shard_of(each.app, each.conv, shards) not in loaded.elsewhere
     ]
     outcomes: list[Outcome] = [MOVED] * len(batch)
-    done = await _carry_out(connection, [batch[at] for at in here], loaded, shards)
+    done = await _carry_out(connection, [batch[at] for at in here], loaded, shards, look)
     for at, outcome in zip(here, done, strict=True):
         outcomes[at] = outcome
     return outcomes
 
 
 async def _carry_out(
-    connection: Connection, batch: Sequence[Append], loaded: Loaded, shards: int
+    connection: Connection, batch: Sequence[Append], loaded: Loaded, shards: int, look: bool
 ) -> list[Outcome]:
     planned = plan(batch, loaded.state, loaded.now_ms, shards)
+    late = [] if look else unsure(batch, planned)
+    if late:
+        repeated = (await _load(connection, Needs([], late, []), {}, ())).state.sent
+        planned = plan(batch, loaded.state._replace(sent=repeated), loaded.now_ms, shards)
     if planned.entries:
         await _write(connection, planned)
         if loaded.noted:

@@ -16,7 +16,7 @@ from posthouse.model.entry import Entry
 from posthouse.model.ids import account_id, shard_of
 from posthouse.protocol.codes import Code
 from posthouse.protocol.frames import MemberCursor
-from posthouse.storage.append import SHARDS, needs
+from posthouse.storage.append import SHARDS, Repeats, needs
 from posthouse.storage.base import (
     Append,
     Charter,
@@ -99,6 +99,7 @@ class PostgresDatabase:
         self._limits = limits
         self._epoch = self._reign = ""
         self._ownership = Ownership(name, verifying=not alone)
+        self._repeats = Repeats()
         self._witness = 0
         self._watch = Watch(hosts_of(dsn), hosts_of(replicas) if replicas else (), clock)
         self._watch.on_switch = self._switch
@@ -190,7 +191,17 @@ class PostgresDatabase:
             return []
         wanted = needs(batch)
         own = self._ownership.of(wanted.logs)
-        work = partial(append, batch=batch, wanted=wanted, own=own, shards=self._ownership.shards)
+        look = self._repeats.expected
+
+        async def work(connection: Connection) -> list[Outcome]:
+            """Only the first attempt may leave finding repeated sends to the unique index."""
+            nonlocal look
+            looks, look = look, True
+            outcomes = await append(connection, batch, wanted, own, self._ownership.shards, look=looks)
+            if looks:
+                self._repeats.note(outcomes)
+            return outcomes
+
         try:
             return await self._writer.run(work, opening(own))
         except (Unstorable, Collided) as error:
