@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from posthouse.app.secrets import DEFAULT_APP
+from posthouse.load.chaos.crew import Standing
 from posthouse.load.chaos.site import Site, databases_of
 from posthouse.model.ids import shard_of
 from posthouse.storage.append import SHARDS
@@ -14,6 +15,8 @@ from posthouse.storage.append import SHARDS
 NOTHING_S = 1.0
 """Nothing noticed: no client is without a delivery for longer than this, of two groups with a steady beat."""
 AFTER_S = 8.0
+SETTLED_S = 8.0
+SETTLING_ROUNDS_MAX = 6
 FULLEST_MAX = 1.1
 MOVED_SHARE_MAX = 0.25
 BACK_S = 10.0
@@ -152,7 +155,7 @@ async def kill_balancer(site: Site) -> list[Window]:
 
 
 async def join_node(site: Site) -> list[Window]:
-    await site.watch()
+    before = await _settled(site)
     begun = site.now()
     await site.do("add-node", "", "note")
     await site.sleep(120)
@@ -162,11 +165,26 @@ async def join_node(site: Site) -> list[Window]:
     if len(standing.nodes) < 4 or fullest > FULLEST_MAX * mean:
         site.breaches.append(f"After 120 s the nodes have {sorted(standing.nodes.values())} clients.")
     if len(standing.moved) > MOVED_SHARE_MAX * standing.clients:
-        site.breaches.append(f"{len(standing.moved)} of {standing.clients} clients were moved.")
+        site.breaches.append(
+            f"{len(standing.moved)} of {standing.clients} clients were moved: "
+            f"from {sorted(before.nodes.items())} to {sorted(standing.nodes.items())}."
+        )
     again = sum(times > 1 for times in standing.moved.values())
     if again:
         site.breaches.append(f"{again} clients were moved more than once.")
     return [Window("while it joins", begun, until, NOTHING_S)]
+
+
+async def _settled(site: Site) -> Standing:
+    """Wait until nobody has been moved for a while: those moves are not the newcomer's."""
+    rounds, moved = 0, True
+    while moved and rounds < SETTLING_ROUNDS_MAX:
+        rounds += 1
+        await site.watch()
+        await site.sleep(SETTLED_S)
+        moved = bool((await site.standings()).moved)
+    await site.watch()
+    return await site.standings()
 
 
 async def cut_off_storm(site: Site) -> list[Window]:
