@@ -28,8 +28,14 @@ def ejected(snapshot: Snapshot) -> list[str]:
 
 @pytest.mark.parametrize(("age", "factor"), [(0, 0.1), (2, 0.1), (15, 0.5), (30, 1.0), (500, 1.0)])
 def test_a_newcomers_weight_grows_from_a_tenth_to_all(age: float, factor: float) -> None:
-    snapshot = snapshot_of([LoadReport("new", at=NOW, since=NOW - age)], NOW)
-    assert slow_start(snapshot, 30).targets[0].factor == factor
+    snapshot = snapshot_of([LoadReport("new", at=NOW, since=NOW - age), LoadReport("old", at=NOW)], NOW)
+    assert [target.factor for target in slow_start(snapshot, 30).targets] == [factor, 1.0]
+
+
+def test_where_all_are_young_nobody_is_a_newcomer() -> None:
+    """Otherwise the first of a cluster to start would get most."""
+    reports = [LoadReport(name, at=NOW, since=NOW - age) for name, age in (("a", 20), ("b", 1))]
+    assert [target.factor for target in slow_start(snapshot_of(reports, NOW), 30).targets] == [1.0, 1.0]
 
 
 def test_without_a_window_there_is_no_slow_start() -> None:

@@ -141,9 +141,17 @@ def test_nothing_moves_while_a_node_sends_its_sessions_away() -> None:
 
 def test_a_newcomer_is_filled_as_its_slow_start_allows() -> None:
     reports = [LoadReport("a", at=NOW, connections=100), LoadReport("b", at=NOW, since=NOW - 15)]
-    cold = excess(slow_start(snapshot_of(reports, NOW), 30.0), "a", RULE).sessions
-    warm = excess(slow_start(snapshot_of(reports, NOW), 10.0), "a", RULE).sessions
-    assert (cold, warm) == (30, 48)
+    eager = RebalanceRule(share_per_s=1.0)
+    for window_s, sessions in ((30.0, 25), (10.0, 48)):
+        snapshot = slow_start(snapshot_of(reports, NOW), window_s)
+        assert step(snapshot, "a", Pace(1000.0, NOW - 1), eager)[0].sessions == sessions
+        assert excess(snapshot, "a", RULE).sessions == 48, "in the end"
+
+
+def test_nodes_that_are_all_young_do_not_even_out_by_age() -> None:
+    """A cluster that has just started is even when each has the same, not when the oldest has most."""
+    reports = [LoadReport(f"n{n}", at=NOW, connections=50, since=NOW - 3 * n - 1) for n in range(3)]
+    assert not any(each.sessions for each in plan(slow_start(snapshot_of(reports, NOW), 30.0), RULE))
 
 
 @given(COUNTS, UNIFORMS)

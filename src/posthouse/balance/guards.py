@@ -67,7 +67,12 @@ SLOW_START_LEAST = 0.1
 
 
 def slow_start(snapshot: Snapshot, window_s: float) -> Snapshot:
-    """A newcomer's caches are cold and everyone would run to it: its weight grows from 10 % to all in `window_s`."""
+    """A newcomer's caches are cold and everyone would run to it: its weight grows from 10 % to all in `window_s`.
+
+    Among targets that are all young nobody is a newcomer: otherwise the first to start would get most.
+    """
+    if all(target.age_s < window_s for target in snapshot.targets):
+        return snapshot
 
     def factor(target: Target) -> float:
         return max(SLOW_START_LEAST, target.age_s / window_s) if target.age_s < window_s else 1.0

@@ -64,22 +64,24 @@ def excess(snapshot: Snapshot, target_id: str, rule: RebalanceRule, shedding: bo
 
 
 def step(snapshot: Snapshot, target_id: str, pace: Pace, rule: RebalanceRule) -> tuple[Shed, Pace]:
-    """How many sessions a target sends away now: its excess, as fast as its token bucket allows."""
+    """How many sessions a target sends away now: its excess, as fast as its token bucket allows, and as far as the
+    others have room now: that of a newcomer grows with its slow start."""
     over = excess(snapshot, target_id, rule, pace.shedding)
     if not over.sessions:
         return over, Pace(at=snapshot.at)
-    target = next(each for each in snapshot.targets if each.id == target_id)
+    among = snapshot.candidates
+    target = next(each for each in among if each.id == target_id)
     per_s = max(PER_S_MIN, rule.share_per_s * target.load.connections)
     passed_s = snapshot.at - pace.at if pace.at is not None else 0.0
     tokens = min(max(1.0, per_s * BURST_S), pace.tokens + per_s * max(0.0, passed_s))
-    now = min(over.sessions, int(tokens))
+    now = min(over.sessions, int(tokens), int(_room_for(target, among, rule)))
     return over._replace(sessions=now), Pace(tokens - now, snapshot.at, shedding=True)
 
 
 def receiver(snapshot: Snapshot, without: str, uniform: float) -> Decision:
     """Where one shed session goes: drawn by the room that each target has below its fair share."""
     among = snapshot.candidates
-    rooms = [0.0 if each.id == without else max(0.0, _room(each, among)) for each in among]
+    rooms = [0.0 if each.id == without else _room(each, among) for each in among]
     if not sum(rooms):
         return Decision(None, "nobody has fewer sessions than its fair share")
     index, _ = draw(rooms, uniform)
@@ -105,10 +107,17 @@ def _why_not(snapshot: Snapshot, among: Sequence[Target], target_id: str) -> str
 
 
 def _fair(target: Target, among: Sequence[Target]) -> float:
-    """Its share of all sessions, by weight. A newcomer's grows with its slow start."""
+    """Its share of all sessions, by weight alone: nodes that are all young even out as old ones do."""
     total = sum(each.load.connections for each in among)
-    return total * target.weight * target.factor / sum(each.weight * each.factor for each in among)
+    return total * target.weight / sum(each.weight for each in among)
 
 
 def _room(target: Target, among: Sequence[Target]) -> float:
-    return _fair(target, among) - target.load.connections
+    """How many sessions a target may get now; a newcomer fewer than in the end."""
+    return max(0.0, _fair(target, among) * target.factor - target.load.connections)
+
+
+def _room_for(target: Target, among: Sequence[Target], rule: RebalanceRule) -> float:
+    """The room that all have now, divided among those that shed by what each has too much."""
+    too_many = {each.id: max(0.0, each.load.connections - rule.until * _fair(each, among)) for each in among}
+    return sum(_room(each, among) for each in among) * too_many[target.id] / sum(too_many.values())
