@@ -13,10 +13,8 @@ from tests.storage.engines.postgres.pair import node_on, two_databases
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[LocalPostgres]:
-    server = shared_postgres()
-    yield server
-    server.close()
+def server() -> LocalPostgres:
+    return shared_postgres()
 
 
 @pytest.fixture

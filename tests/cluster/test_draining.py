@@ -26,10 +26,8 @@ STILL = {"rebalance.automatic": False}
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[LocalPostgres]:
-    server = shared_postgres()
-    yield server
-    server.close()
+def postgres() -> LocalPostgres:
+    return shared_postgres()
 
 
 @pytest.fixture

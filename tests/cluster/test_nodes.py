@@ -19,10 +19,8 @@ SLOW_PATH_S = 2.0
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[LocalPostgres]:
-    server = shared_postgres()
-    yield server
-    server.close()
+def postgres() -> LocalPostgres:
+    return shared_postgres()
 
 
 @pytest.fixture

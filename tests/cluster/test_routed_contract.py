@@ -35,10 +35,8 @@ class TestTwoSqlites(RoutedContract):
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[LocalPostgres]:
-    server = shared_postgres()
-    yield server
-    server.close()
+def server() -> LocalPostgres:
+    return shared_postgres()
 
 
 @pytest.fixture(scope="module")

@@ -20,10 +20,8 @@ def pytest_asyncio_loop_factories(
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[LocalPostgres]:
-    server = shared_postgres()
-    yield server
-    server.close()
+def postgres() -> LocalPostgres:
+    return shared_postgres()
 
 
 @pytest.fixture(params=ENGINES)

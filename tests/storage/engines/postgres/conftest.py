@@ -15,10 +15,8 @@ from tests.storage.engines.postgres.watching import OpenNode, connected
 
 
 @pytest.fixture(scope="session")
-def shared() -> Iterator[LocalPostgres]:
-    server = shared_postgres()
-    yield server
-    server.close()
+def shared() -> LocalPostgres:
+    return shared_postgres()
 
 
 @pytest.fixture(scope="module")
