@@ -53,3 +53,23 @@ async def test_all_cache_servers_may_die_and_come_back_empty(cluster: LocalClust
     assert not site.breaches
     assert verdict.holds, verdict
     assert verdict.acked == verdict.sent > 1_500
+
+
+async def test_a_database_primary_cut_off_the_network_takes_nothing_with_it_and_comes_back_as_a_replica() -> (
+    None
+):
+    with LocalCluster(Plan(nodes=2, databases=1, replicas=2, proxied=True)) as cluster:
+        async with Site(cluster, Load(rate=60, clients=30), "cut") as site:
+            await site.enter()
+            await site.talk()
+            cut = await site.do("cut", "database-a primary", way="both")
+            await site.sleep(30)  # Patroni's ttl, and more
+            await site.do("heal", cut)
+            await site.healthy()
+            roles = {part.name: part.role for part in (await site.status()).parts}
+            await site.hush()
+            verdict = await site.judge()
+    assert roles[cut] in ("replica", "sync standby")
+    assert not site.breaches
+    assert verdict.holds, verdict
+    assert verdict.acked == verdict.sent > 1_000
