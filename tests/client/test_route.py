@@ -169,3 +169,19 @@ def test_there_is_always_somewhere_to_go_each_endpoint_once_and_what_failed_only
             else:
                 failed.clear()
     assert route.candidates(now, lambda: uniform)
+
+
+def test_who_asked_for_tls_is_led_nowhere_without_it() -> None:
+    """P-17.5: neither by the list, nor by where the server says to go."""
+    route = Route(parse_addresses("https://own"))
+    secure = Endpoint("wss://a/v1/ws", 1)
+    route.learn([A, secure, FRONT], 300.0, 0.0, 0.5)
+    route.prefer(A.url)
+    assert tried(route) == [secure.url, "wss://own/v1/ws"]
+    assert route.apis() == ["https://own", "https://a"]
+
+
+def test_who_gave_any_address_without_tls_may_be_led_to_others() -> None:
+    route = Route(parse_addresses(["https://own", "http://own"]))
+    route.prefer(A.url)
+    assert tried(route)[0] == A.url

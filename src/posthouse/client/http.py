@@ -36,7 +36,10 @@ class Http:
         session = self._open()
         try:
             exact = URL(url, encoded=True)  # ids in the path are encoded already
-            async with session.request(method, exact, headers=headers, data=body) as response:
+            # No node redirects, and whoever else does must not be handed tokens and keys.
+            async with session.request(
+                method, exact, headers=headers, data=body, allow_redirects=False
+            ) as response:
                 content = await _whole(response.content)
                 wait = response.headers.get("Retry-After", "")
                 return Answer(response.status, content, float(wait) if wait.isdigit() else 0.0)

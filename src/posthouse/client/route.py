@@ -47,10 +47,12 @@ class Route:
 
     __slots__ = (
         "_breakers", "_failed", "_listed", "_own", "_own_apis", "_preferred", "_stale_at", "current", "doubted_at",
-        "look_at",
+        "look_at", "secure",
     )  # fmt: skip
 
     def __init__(self, addresses: Sequence[Address]) -> None:
+        self.secure = all(address.fallback.url.startswith("wss:") for address in addresses)
+        """True when the application asked for TLS: then nobody may lead this client away from it (P-17.5)."""
         self._own = tuple(address.fallback for address in addresses)
         self._own_apis = tuple(address.api for address in addresses if address.asks)
         self._listed: tuple[Endpoint, ...] = ()
@@ -85,6 +87,7 @@ class Route:
 
     def learn(self, endpoints: Sequence[Endpoint], ttl_s: float, now: float, uniform: float) -> None:
         """Replace the list; an empty one changes nothing but the time to ask again."""
+        endpoints = [each for each in endpoints if self._may_lead_to(each.url)]
         if not endpoints:
             self.look_at = now + ASK_AGAIN_S * (0.5 + uniform / 2)
             return
@@ -112,7 +115,8 @@ class Route:
 
     def prefer(self, url: str) -> None:
         """Go there next: the server said so, or the client was there and nothing is wrong with it."""
-        self._preferred = url
+        if self._may_lead_to(url):
+            self._preferred = url
 
     def has_other(self, now: float) -> bool:
         """True when there is an endpoint that has not failed in this outage and may be tried."""
@@ -151,6 +155,9 @@ class Route:
         self._breakers.pop(self.current, None)
 
     # Inside
+
+    def _may_lead_to(self, url: str) -> bool:
+        return url.startswith("wss:") or not self.secure
 
     def _known(self) -> dict[str, None]:
         """All endpoints in the order of trying them: by rank, those without weight, the addresses' own."""
