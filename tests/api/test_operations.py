@@ -6,12 +6,18 @@ import pytest
 from prometheus_client import Counter
 from prometheus_client.parser import text_string_to_metric_families
 
-from posthouse.health.readiness import Readiness
-from tests.api.site import Site
+from posthouse.api.settings import ApiSettings
+from posthouse.health.readiness import Part, Readiness
+from tests.api.site import ACME, ALICE, OPERATOR, Caller, Site
+
+NOBODY = Caller({})
 
 
-async def fetch(site: Site, path: str) -> tuple[int, str, bytes]:
-    async with aiohttp.ClientSession() as session, session.get(f"{site.url}{path}") as response:
+async def fetch(site: Site, path: str, caller: Caller = NOBODY) -> tuple[int, str, bytes]:
+    async with (
+        aiohttp.ClientSession(headers=caller.headers) as session,
+        session.get(f"{site.url}{path}") as response,
+    ):
         return response.status, response.headers["Content-Type"], await response.read()
 
 
@@ -60,3 +66,34 @@ async def test_behind_a_proxy_that_ends_tls_the_urls_are_secure(site: Site) -> N
     headers = {"X-Forwarded-Proto": "https", "Host": "chat.example.com"}
     reply = await site.ask("GET", "/endpoints", headers=headers)
     assert reply.body["endpoints"][0]["url"] == "wss://chat.example.com/v1/ws"
+
+
+class TestDetailsForOperators:
+    """`operator.details = "key"`."""
+
+    @pytest.fixture
+    def settings(self) -> ApiSettings:
+        return ApiSettings(details_open=False)
+
+    BEARER = Caller({"Authorization": f"Bearer {OPERATOR.headers['X-Operator-Key']}"})
+    WRONG = Caller({"X-Operator-Key": "pho_no-operator-s-key"})
+
+    @pytest.mark.parametrize("caller", [NOBODY, ACME, ALICE, WRONG])
+    async def test_others_learn_that_a_node_is_ready_and_no_more(self, site: Site, caller: Caller) -> None:
+        site.node.readiness = Readiness(
+            False, "db-1.internal is away", parts=(Part("database", "failed", "why"),)
+        )
+        status, _, body = await fetch(site, "/readyz", caller)
+        told = msgspec.json.decode(body)
+        assert (status, told["ready"], told["parts"]) == (503, False, [])
+        assert "internal" not in told["reason"]
+        assert (await fetch(site, "/metrics", caller))[0] == 401
+        assert (await fetch(site, "/healthz", caller))[0] == 200
+
+    @pytest.mark.parametrize("caller", [OPERATOR, BEARER])
+    async def test_operators_are_told_all_also_as_prometheus_shows_a_key(
+        self, site: Site, caller: Caller
+    ) -> None:
+        site.node.readiness = Readiness(True, "because")
+        assert msgspec.json.decode((await fetch(site, "/readyz", caller))[2])["reason"] == "because"
+        assert (await fetch(site, "/metrics", caller))[0] == 200

@@ -206,6 +206,7 @@ class Aviary:
             self.append,
             self.clock,
             address=lambda: "127.0.0.1:8080",
+            tls=lambda: None,
             grounded=lambda: False,
             token_ttl_s=60,
         )

@@ -174,6 +174,11 @@ def test_rebalancing_may_be_tried_dry() -> None:
     assert cluster.asked == [("/v1/cluster/rebalance", {"dry_run": True})]
 
 
+HAPROXY_TLS = (
+    " ssl verify required verifyhost b.example ca-file /etc/ssl/certs/ca-certificates.crt alpn http/1.1"
+)
+
+
 def test_haproxy_s_configuration_is_made_for_the_running_nodes() -> None:
     cluster = Cluster()
     cluster.nodes = [
@@ -188,7 +193,7 @@ def test_haproxy_s_configuration_is_made_for_the_running_nodes() -> None:
     servers = [line.strip() for line in text.splitlines() if line.strip().startswith("server ")]
     assert servers == [
         "server a 10.0.0.1:8080 agent-check agent-port 9101",
-        "server b b.example:443",
+        "server b b.example:443" + HAPROXY_TLS,
     ]
 
 

@@ -123,12 +123,19 @@ async def front(folder: Path, balance: str = "leastconn") -> AsyncIterator[Front
             await node.stop()
 
 
+AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt").exists()
+
+
 @pytest.mark.parametrize("balance", ["leastconn", "random(2)"])
 @pytest.mark.parametrize("count", [0, 1, 3])
 async def test_a_real_haproxy_accepts_the_file(tmp_path: Path, balance: str, count: int) -> None:
+    """Also where a node ends TLS itself and HAProxy must ask whose certificate it is shown."""
     hosts = ("10.0.0.1", "fd00::2", "localhost")
     plan = HaproxyPlan(
-        servers=tuple(Server(f"n-{n}.x_y", hosts[n], 8080, 9101 * (n != 1)) for n in range(count)),
+        servers=tuple(
+            Server(f"n-{n}.x_y", hosts[n], 8080, 9101 * (n != 1), AUTHORITIES and n == 2)
+            for n in range(count)
+        ),
         balance=balance,  # type: ignore[arg-type]  # a parameter of the test
         stats_socket=str(tmp_path / "s"),
     )

@@ -96,7 +96,7 @@ async def serving(
         allowed_origins=allowed_origins,
     )
     served = Served(listener)
-    await listener.start(HOST, 0, tls)
+    await listener.start(HOST, 0, None if tls is None else lambda: tls)
     try:
         yield served
     finally:

@@ -45,6 +45,9 @@ class Node:
         port = next(iter(self.server.sockets)).getsockname()[1] if self.mode != "away" else 1
         return f"ws://127.0.0.1:{port}/v1/ws"
 
+    def tls(self) -> None:
+        """It listens without."""
+
     def token(self, user: str) -> str:
         return f"token of {user}"
 

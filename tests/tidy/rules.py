@@ -18,7 +18,7 @@ POLL_PAUSE_S_MAX = 0.05
 WORDS_THAT_SAY_NOTHING = {"utils", "util", "common", "helpers", "helper", "manager", "managers", "misc"}
 
 # Tests of the whole service or of the repository rather than of one room.
-TESTS_BESIDE_ROOMS = {"bench", "docs", "fuzz", "guarantees", "service", "spec", "tidy"}
+TESTS_BESIDE_ROOMS = {"bench", "docs", "fuzz", "guarantees", "security", "service", "spec", "tidy"}
 
 # What a pure module must be given instead of reaching for.
 IMPURE = {"asyncio", "os", "random", "secrets", "select", "socket", "subprocess", "threading", "time", "uuid"}

@@ -51,8 +51,10 @@ class Credentials:
         self._operators = operators
 
     def is_operator(self, headers: Mapping[str, str]) -> bool:
-        """True when an operator's key is shown."""
-        return self._operators.opens(headers.get(OPERATOR_HEADER, ""))
+        """True when an operator's key is shown: in a header of its own, or as Prometheus does, as a bearer's."""
+        scheme, _, credential = headers.get("Authorization", "").partition(" ")
+        bearer = credential.strip() if scheme.lower() == "bearer" else ""
+        return self._operators.opens(headers.get(OPERATOR_HEADER, "") or bearer)
 
     def caller(self, headers: Mapping[str, str], now_s: float) -> Caller:
         """Whose request it is; raises `ApiError` with status 401."""

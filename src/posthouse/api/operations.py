@@ -1,10 +1,15 @@
 """What operators and orchestrators ask: is the process alive, should it get traffic, what does it count."""
 
+from collections.abc import Callable
+
 import msgspec
 from aiohttp import web
 
+from posthouse.api.errors import ApiError
 from posthouse.api.service import Service
+from posthouse.protocol.codes import Code
 
+HIDDEN = "more is told to whoever shows an operator's key (operator.details)"
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -34,8 +39,11 @@ class Ready(msgspec.Struct, frozen=True):
     parts: tuple[ReadyPart, ...] = ()
 
 
-def add_operations(app: web.Application, service: Service) -> None:
-    """Serve /healthz, /readyz and /metrics. They need no credentials: a proxy in front may keep them private."""
+def add_operations(
+    app: web.Application, service: Service, may_see: Callable[[web.Request], bool] = lambda request: True
+) -> None:
+    """Serve /healthz, /readyz and /metrics. Whether a node is alive and ready is told to everybody; what is wrong with
+    what, and what it counts, to whom `may_see` says: else a proxy in front must keep them inside."""
 
     async def healthz(request: web.Request) -> web.Response:
         return _json(Health())
@@ -45,10 +53,14 @@ def add_operations(app: web.Application, service: Service) -> None:
         found = service.ready()
         parts = tuple(ReadyPart(*part[:3]) for part in found.parts)
         answer = Ready(found.ready, found.reason, found.degraded, parts)
+        if not may_see(request):
+            answer = Ready(found.ready, HIDDEN, found.degraded)
         asked_apart = found.draining and request.query.get("draining") == "404"
         return _json(answer, status=200 if found.ready else 404 if asked_apart else 503)
 
     async def metrics(request: web.Request) -> web.Response:
+        if not may_see(request):
+            raise ApiError(Code.UNAUTHORIZED, HIDDEN)
         return web.Response(body=service.metrics_text(), headers={"Content-Type": METRICS_TYPE})
 
     for handler in (healthz, readyz, metrics):

@@ -18,3 +18,5 @@ class ApiSettings:
     token_ttl_s: int = 3_600
     token_ttl_s_max: int = 86_400
     endpoints_ttl_s: int = 300
+    details_open: bool = True
+    """False: what is counted, and what is wrong with what, is for operators only."""

@@ -51,7 +51,11 @@ def build_api(
         path = re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", route.path)
         app.router.add_route(route.method, f"/v1{path}", partial(site.run, route), name=route.name)
     app.router.add_get("/v1/openapi.json", _openapi, name="openapi")
-    add_operations(app, context.service)
+    add_operations(
+        app,
+        context.service,
+        lambda request: context.settings.details_open or credentials.is_operator(request.headers),
+    )
     return app
 
 

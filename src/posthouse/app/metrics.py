@@ -33,6 +33,8 @@ class NodeMetrics(Collector):
         self._gateway = parts.gateway
         self._listener = listener
         self._answers = answers
+        self.certificate_s: Callable[[], float] | None = None
+        """How long the node's certificate is still good for; None where it has none."""
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -76,6 +78,8 @@ class NodeMetrics(Collector):
         parts, readers = self._parts, self._parts.readers.values()
         yield "ready", "1 when this node should get traffic", parts.probes.readiness().ready
         birds = self._canaries.sessions
+        if self.certificate_s is not None:
+            yield "certificate_expires_seconds", "Until the certificate expires", self.certificate_s()
         yield "connections", "Open WebSocket connections of clients", len(self._gateway.connections) - birds
         yield "sessions", "Live sessions of clients", len(self._gateway.sessions) - birds
         yield "rooms", "Logs that somebody here follows", len(self._gateway.audience.rooms)

@@ -3,7 +3,9 @@
 import asyncio
 import secrets
 import socket
+import ssl
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ from posthouse.api.call import Context
 from posthouse.api.credentials import Credentials as ApiCredentials
 from posthouse.api.server import start as start_api
 from posthouse.api.web import build_api
+from posthouse.app.certificates import CertificateError, Certificates
 from posthouse.app.config.values import Config
 from posthouse.app.lock import FILE as LOCK, FolderLock
 from posthouse.app.operating import ClusterOperator
@@ -33,6 +36,7 @@ from posthouse.health.monitor import Monitor
 from posthouse.health.reach import HttpReach
 from posthouse.kit.clock import Clock, SystemClock
 from posthouse.kit.log import logger
+from posthouse.kit.tls import NoAuthority, trusting
 from posthouse.messaging.presence import Presence
 from posthouse.storage.base import Storage
 
@@ -48,7 +52,7 @@ class Node:
     def __init__(
         self, config: Config, clock: Clock | None = None, ports: Ports | None = None, *, worker: int = 0
     ) -> None:
-        """Nothing is opened yet. Raises `SecretsError` and `InvalidKey` for keys that cannot be used.
+        """Nothing is opened yet. Raises `SecretsError`, `InvalidKey` and `CertificateError` for what cannot be used.
 
         `worker` is its number under a supervisor; 0: there is none, and nobody would start it again.
         """
@@ -65,7 +69,10 @@ class Node:
         self._api = self._build_api(keys)
         self._agent = Agent(self.parts.balancing.agent_line)
         self._lock = FolderLock(Path(config.data.folder), f"{LOCK}.{worker}" if worker else LOCK)
-        self._reach = HttpReach()
+        self._certificates = (
+            Certificates(config.tls, clock, self._told_of_certificate) if config.tls.certificate else None
+        )
+        self._reach = HttpReach(_vouching(config))
         self.canaries = self._canaries(name)
         self.parts.probes.reach = self._reach
         self.parts.probes.more.append(self.canaries.parts)
@@ -101,6 +108,8 @@ class Node:
 
     async def _start(self) -> None:
         config, parts = self._config, self.parts
+        if self._certificates is not None:
+            self._certificates.load()
         self._lock.acquire()
         await parts.start()
         parts.tasks.supervise("monitor", self._monitor.run)
@@ -114,14 +123,29 @@ class Node:
             allowed_origins=config.listen.allowed_origins,
         )
         direct_port = config.listen.direct_port
-        await self._listener.start(config.listen.host, config.listen.port, direct_port=direct_port)
+        await self._listener.start(
+            config.listen.host, config.listen.port, self._tls(), direct_port=direct_port
+        )
         if config.agent.port:
             await self._agent.start(config.agent.host or config.listen.host, config.agent.port)
         parts.reporter.port, parts.reporter.agent_port = direct_port or self.port, self._agent.port
         parts.reporter.serving = True
         if config.canary.interval_s > 0:
             parts.tasks.supervise("canaries", self.canaries.run)
-        _log.info("listening", host=config.listen.host, port=self.port, node=parts.gateway.node)
+        if self._certificates is not None:
+            parts.tasks.supervise("certificate", self._certificates.watch)
+        _log.info(
+            "listening",
+            host=config.listen.host,
+            port=self.port,
+            tls=self._certificates is not None,
+            node=parts.gateway.node,
+        )
+
+    def renew_certificate(self) -> None:
+        """Read certificate and key again now, and use them from the next connection on, if they can be used."""
+        if self._certificates is not None:
+            self._certificates.reload()
 
     async def stop(self) -> None:
         """Send clients away, let what is in flight commit, and let go of everything, each step in a bounded time."""
@@ -141,6 +165,18 @@ class Node:
         ]
         await asyncio.gather(*closing)
 
+    def _tls(self) -> Callable[[], ssl.SSLContext] | None:
+        """With which certificate to serve, asked anew at each connection."""
+        held = self._certificates
+        return None if held is None else lambda: held.current.server
+
+    def _own_tls(self) -> ssl.SSLContext | None:
+        """Whom to trust at the node's own port: the holder of its own key, under whatever address."""
+        return None if self._certificates is None else self._certificates.current.own
+
+    def _told_of_certificate(self, why: str) -> None:
+        self.parts.events.record("certificate", self.gateway.node, why)
+
     def _canaries(self, name: str) -> Canaries:
         """They fly through the node's own port, with keys that nobody else knows."""
         parts, canary = self.parts, self._config.canary
@@ -150,6 +186,7 @@ class Node:
             parts.append,
             self._clock,
             address=self._own_address,
+            tls=self._own_tls,
             grounded=lambda: parts.probes.draining,
             token_ttl_s=self._config.auth.token_ttl_s_max,
         )
@@ -208,4 +245,14 @@ class Node:
             self._metrics = NodeMetrics(
                 self.parts, self._listener, self.answers, lambda: self._monitor.vitals, self.canaries
             )
+            if self._certificates is not None:
+                self._metrics.certificate_s = self._certificates.expires_in_s
         return self._metrics.text()
+
+
+def _vouching(config: Config) -> ssl.SSLContext | None:
+    """Who vouches for the other nodes."""
+    try:
+        return trusting(config.tls.ca) if config.tls.ca else None
+    except NoAuthority as error:
+        raise CertificateError(f"tls.ca: {error}") from None

@@ -88,4 +88,4 @@ class Reporter:
         if not self.port or not listen.host.strip("0.:"):
             return ""
         host = f"[{listen.host}]" if ":" in listen.host else listen.host
-        return f"http://{host}:{self.port}"
+        return f"http{'s' if self._config.tls.certificate else ''}://{host}:{self.port}"

@@ -31,7 +31,8 @@ def run(
 ) -> None:
     """Serve until SIGTERM or SIGINT; a second one ends at once. `on_ready` is called when clients are served.
 
-    Raises `FolderInUse`, `StorageUnavailable`, `SecretsError`, `InvalidKey` or `OSError` when the node cannot start.
+    SIGHUP reads the certificate again, where there is one. Raises `FolderInUse`, `StorageUnavailable`, `SecretsError`,
+    `InvalidKey`, `CertificateError` or `OSError` when the node cannot start.
     """
     configure(config.log.level, **({"worker": worker.number} if worker is not None else {}))
     if uvloop.run(_serve(config, on_ready, worker)):
@@ -50,6 +51,8 @@ async def _serve(config: Config, on_ready: Callable[[Node], None], worker: Worke
         worker.pulse.begin(stop.set)
         node.parts.tending.restart = partial(_give_way, tired, stop)
     await node.start()
+    if config.tls.certificate:
+        loop.add_signal_handler(signal.SIGHUP, node.renew_certificate)
     gc.freeze()  # what is here now stays
     gc.set_threshold(*COLLECT_THRESHOLDS)
     on_ready(node)

@@ -25,6 +25,7 @@ def api_settings(config: Config) -> ApiSettings:
         token_ttl_s=config.auth.token_ttl_s,
         token_ttl_s_max=config.auth.token_ttl_s_max,
         endpoints_ttl_s=api.endpoints_ttl_s,
+        details_open=config.operator.details == "open",
     )
 
 

@@ -1,5 +1,6 @@
 """The node's health, wired: what probes are told of the peers, where canaries live, what remedies do. Wiring only."""
 
+import ssl
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -88,13 +89,16 @@ class CanaryKeeper:
         clock: Clock,
         *,
         address: Callable[[], str],
+        tls: Callable[[], ssl.SSLContext | None],
         grounded: Callable[[], bool],
         token_ttl_s: int,
     ) -> None:
-        """`address` is host and port of the node's own listener. A session ends with its token, and is opened anew."""
+        """`address` is host and port of the node's own listener, `tls` whom to trust there, None where none is spoken.
+        A session ends with its token, and is opened anew."""
         key = SigningKey(kid="canary", algorithm=Algorithm.HS256, secret=new_secret())
         self.keys: Mapping[str, AppKeys] = {CANARY_APP: AppKeys(signing=(key,), api_key_hashes=())}
         self.grounded = grounded
+        self.tls = tls
         self._issuer = TokenIssuer(self.keys)
         self._node = node
         self._ports = ports
@@ -105,7 +109,7 @@ class CanaryKeeper:
 
     def url(self) -> str:
         """Through the node's own port, past all balancers."""
-        return f"ws://{self._address()}{SOCKET_PATH.decode()}"
+        return f"{'ws' if self.tls() is None else 'wss'}://{self._address()}{SOCKET_PATH.decode()}"
 
     def token(self, user: str) -> str:
         """As long as tokens may live."""

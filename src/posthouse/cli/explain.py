@@ -1,5 +1,6 @@
 """From the errors that the rooms below raise to what a person is told, and to an exit code."""
 
+from posthouse.app.certificates import CertificateError
 from posthouse.app.config import ConfigError
 from posthouse.app.lock import FolderInUse
 from posthouse.app.reaching import Unreachable
@@ -15,6 +16,7 @@ from posthouse.client.errors import (
     StoreInUse,
     TokenRefused,
 )
+from posthouse.kit.tls import NoAuthority
 from posthouse.model.errors import ModelError
 from posthouse.protocol.codes import Code
 from posthouse.storage.base import StorageError
@@ -26,6 +28,17 @@ _TODO_OF_CODE: dict[int, str] = {
     Code.NOT_FOUND: _LOOK,
     Code.UNAUTHORIZED: "Get a new token with `posthouse token`, or leave --token out.",
 }
+_AS_THEY_ARE = (
+    CertificateError,
+    ConfigError,
+    SecretsError,
+    FolderInUse,
+    InvalidKey,
+    InvalidAddress,
+    NoAuthority,
+    StorageError,
+)
+"""Errors that say themselves what is wrong and what to do."""
 
 
 def failure_of(error: Exception) -> Failure | None:
@@ -37,9 +50,7 @@ def failure_of(error: Exception) -> Failure | None:
     if isinstance(error, Unreachable):
         todo = "Start it, or correct its address. A node needs it to begin, and goes on without it later."
         return Failure(_sentence(str(error)), todo)
-    if isinstance(
-        error, ConfigError | SecretsError | FolderInUse | InvalidKey | InvalidAddress | StorageError
-    ):
+    if isinstance(error, _AS_THEY_ARE):
         return Failure(_sentence(str(error)))
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""

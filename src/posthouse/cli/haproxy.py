@@ -9,6 +9,7 @@ import click
 from posthouse.cli.failure import Exit, Failure
 from posthouse.cli.operator import Operator, resolve
 from posthouse.cli.output import pass_output
+from posthouse.cli.trust import ca_option
 
 if TYPE_CHECKING:
     from posthouse.cli.output import Output
@@ -47,6 +48,7 @@ def haproxy() -> None:
 @click.option("--key", default="", envvar="POSTHOUSE_KEY", help="The operator's key.")
 @click.option("--data", metavar="FOLDER", help="A node's data folder.")
 @click.option("--config", "config_file", metavar="FILE", help="A node's configuration file.")
+@ca_option
 @pass_output
 def config(
     output: "Output",
@@ -58,6 +60,7 @@ def config(
     key: str,
     data: str | None,
     config_file: str | None,
+    ca: str,
 ) -> None:
     """Write a configuration of HAProxy to standard output.
 
@@ -70,7 +73,7 @@ def config(
     from posthouse.cluster.haproxy import HaproxyPlan, render
 
     parts = [part for each in given for part in each.split(",")]
-    servers = list(map(_server, parts)) or _running(resolve(address, key, data, config_file))
+    servers = list(map(_server, parts)) or _running(resolve(address, key, data, config_file, ca))
     plan = msgspec.convert(
         {"servers": tuple(servers), "bind": bind, "balance": balance, "stats_socket": socket}, HaproxyPlan
     )
@@ -98,7 +101,8 @@ def _running(operator: Operator) -> "list[Server]":
         parts = urlsplit(node.api_url)
         if node.presence != "gone" and parts.hostname:
             port = parts.port or (443 if parts.scheme == "https" else 80)
-            servers.append(Server(node.node, parts.hostname, port, node.agent_port))
+            tls = parts.scheme == "https"
+            servers.append(Server(node.node, parts.hostname, port, node.agent_port, tls))
     if not servers:
         raise Failure("No node says where it is reached.", "Set listen.public_url, or give --node.")
     return servers

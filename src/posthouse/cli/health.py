@@ -1,6 +1,8 @@
 """`posthouse health`: whether a node should get clients, and how it finds everything that it needs."""
 
 import asyncio
+import ssl
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +10,7 @@ import click
 
 from posthouse.cli.failure import Exit, Failure
 from posthouse.cli.output import Output, json_option, pass_output
+from posthouse.cli.trust import ca_option, trust
 
 if TYPE_CHECKING:
     from posthouse.api.operations import Ready
@@ -25,24 +28,31 @@ _COLOURS = {"ok": "green", "slow": "yellow", "read-only": "red", "failed": "red"
     help="The node.  [default: the data folder's]",
 )
 @click.option("--data", metavar="FOLDER", help="The node's data folder.  [default: ./posthouse-data]")
+@ca_option
 @json_option
 @pass_output
-def health(output: Output, address: str, data: str | None) -> None:
+def health(output: Output, address: str, data: str | None, ca: str) -> None:
     """Tell whether a node should get clients, and how it finds everything that it needs: what /readyz answers.
 
     Ends with 0 when the node is ready, and with 1 when it is not.
     """
     from posthouse.cli.issuing import node_config
+    from posthouse.cli.operator import key_of
     from posthouse.cli.reach import address_of
 
-    address = address or address_of(Path(node_config(data).data.folder))
-    found = asyncio.run(_ask(address))
+    config = node_config(data)
+    folder = Path(config.data.folder)
+    headers = {}
+    if not address:  # the folder's own node: it may tell operators only
+        with suppress(Failure):
+            headers["X-Operator-Key"] = key_of(config)
+    found = asyncio.run(_ask(address or address_of(folder), trust(ca, address, folder), headers))
     output.emit(found, _text(found))
     if not found.ready:
         click.get_current_context().exit(Exit.FAILED)
 
 
-async def _ask(address: str) -> "Ready":
+async def _ask(address: str, tls: ssl.SSLContext | None, headers: dict[str, str]) -> "Ready":
     import msgspec
 
     from posthouse.api.operations import Ready
@@ -51,9 +61,9 @@ async def _ask(address: str) -> "Ready":
     from posthouse.client.http import Http
 
     await probe(address)
-    http = Http()
+    http = Http(tls)
     try:
-        reply = await http.ask("GET", f"{parse_address(address).api}/readyz", {}, None)
+        reply = await http.ask("GET", f"{parse_address(address).api}/readyz", headers, None)
     finally:
         await http.close()
     try:

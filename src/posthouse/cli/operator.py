@@ -7,6 +7,7 @@ secret that is kept there or in the configuration.
 import asyncio
 import functools
 import os
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import click
 
 from posthouse.cli.failure import Exit, Failure
+from posthouse.cli.trust import ca_option, trust
 
 if TYPE_CHECKING:
     import msgspec
@@ -25,10 +27,11 @@ T = TypeVar("T", bound="msgspec.Struct")
 
 
 class Operator(NamedTuple):
-    """An operator of the cluster that the node at `address` belongs to."""
+    """An operator of the cluster that the node at `address` belongs to. `tls`: whom to trust there."""
 
     address: str
     key: str
+    tls: ssl.SSLContext | None = None
 
     def get(self, path: str, answer: type[T]) -> T:
         """What `GET /v1/cluster/PATH` answers. Raises `Failure`."""
@@ -47,7 +50,7 @@ class Operator(NamedTuple):
         from posthouse.client.http import Http
 
         await probe(self.address)
-        http = Http()
+        http = Http(self.tls)
         try:
             url = f"{parse_address(self.address).api}/v1/cluster/{path}"
             raw = None if body is None else msgspec.json.encode(body)
@@ -69,8 +72,10 @@ def operating(command: F) -> F:
     """Give a command the options that say which cluster and with what key; it gets them as `operator`."""
 
     @functools.wraps(command)
-    def resolved(address: str, key: str, data: str | None, config_file: str | None, **others: Any) -> Any:
-        return command(operator=resolve(address, key, data, config_file), **others)
+    def resolved(
+        address: str, key: str, data: str | None, config_file: str | None, ca: str, **others: Any
+    ) -> Any:
+        return command(operator=resolve(address, key, data, config_file, ca), **others)
 
     decorated: Any = resolved
     for option in reversed(_OPTIONS):
@@ -97,19 +102,22 @@ _OPTIONS = (
     ),
     click.option("--data", metavar="FOLDER", help="A node's data folder.  [default: ./posthouse-data]"),
     click.option("--config", "config_file", metavar="FILE", help="A node's configuration file."),
+    ca_option,
 )
 
 
-def resolve(address: str, key: str, data: str | None, config_file: str | None) -> Operator:
+def resolve(address: str, key: str, data: str | None, config_file: str | None, ca: str = "") -> Operator:
     """Complete what was asked. Raises `Failure` when nothing here makes a key."""
     from posthouse.cli.issuing import node_config
     from posthouse.cli.reach import address_of
 
     config = node_config(data, config_file)
-    return Operator(address or address_of(Path(config.data.folder)), key or _key_of(config))
+    folder = Path(config.data.folder)
+    return Operator(address or address_of(folder), key or key_of(config), trust(ca, address, folder))
 
 
-def _key_of(config: "Config") -> str:
+def key_of(config: "Config") -> str:
+    """The key that a node's configuration or data folder makes. Raises `Failure` where there is none."""
     from posthouse.app.secrets import SecretsError, load
     from posthouse.auth.operators import operator_key
 

@@ -7,6 +7,7 @@ made with its keys.
 import functools
 import os
 import re
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from hashlib import blake2b
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import click
 
 from posthouse.cli.failure import Exit, Failure
+from posthouse.cli.trust import ca_option, trust
 
 if TYPE_CHECKING:
     from posthouse.client import Client
@@ -39,15 +41,17 @@ class Asked(NamedTuple):
     app: str
     data: str | None
     config_file: str | None
+    ca: str
 
 
 class Reach(NamedTuple):
-    """A server and who we are there. `outbox` is the path that files of this user begin with."""
+    """A server and who we are there. `outbox` is the path that files of this user begin with. `tls`: whom to trust."""
 
     address: str
     user: str
     token: "TokenSource"
     outbox: Path
+    tls: ssl.SSLContext | None = None
 
     @asynccontextmanager
     async def client(self, **options: Any) -> AsyncIterator["Client"]:
@@ -56,7 +60,12 @@ class Reach(NamedTuple):
 
         await probe(self.address)
         client = Client(
-            self.address, token=self.token, user=self.user, connect_timeout_s=CONNECT_TIMEOUT_S, **options
+            self.address,
+            token=self.token,
+            user=self.user,
+            connect_timeout_s=CONNECT_TIMEOUT_S,
+            tls=self.tls,
+            **options,
         )
         async with client:
             yield client
@@ -91,9 +100,10 @@ def reaching(command: F) -> F:
         app: str,
         data: str | None,
         config_file: str | None,
+        ca: str,
         **others: Any,
     ) -> Any:
-        return command(reach=resolve(Asked(address, user, token, app, data, config_file)), **others)
+        return command(reach=resolve(Asked(address, user, token, app, data, config_file, ca)), **others)
 
     decorated: Any = resolved
     for option in reversed(_OPTIONS):
@@ -130,6 +140,7 @@ _OPTIONS = (
     click.option("--app", metavar="NAME", default="", help="The app, where there are several."),
     click.option("--data", metavar="FOLDER", help="The server's data folder.  [default: ./posthouse-data]"),
     click.option("--config", "config_file", metavar="FILE", help="The server's configuration file."),
+    ca_option,
 )
 
 
@@ -140,16 +151,16 @@ def resolve(asked: Asked) -> Reach:
     config = node_config(asked.data, asked.config_file)
     folder = Path(config.data.folder)
     address = asked.address or address_of(folder)
+    tls = trust(asked.ca, asked.address, folder)
     if asked.token:
         user = _user_of(asked.token)
         if asked.user not in ("", user):
             raise Failure(f"The token is {user!r}'s, not {asked.user!r}'s.", "Leave --as out.", Exit.USAGE)
-        return Reach(address, user, asked.token, state_folder() / _slug(user, f"{address} {asked.app}"))
+        return Reach(address, user, asked.token, state_folder() / _slug(user, f"{address} {asked.app}"), tls)
     if not asked.user:
         raise Failure("You did not say who you are.", "Give --as USER, or a --token.", Exit.USAGE)
-    return Reach(
-        address, asked.user, _token_source(config, asked), folder / "chat" / _slug(asked.user, asked.app)
-    )
+    outbox = folder / "chat" / _slug(asked.user, asked.app)
+    return Reach(address, asked.user, _token_source(config, asked), outbox, tls)
 
 
 def address_of(folder: Path) -> str:

@@ -40,6 +40,13 @@ DEFAULT_FOLDER = "posthouse-data"
     "--config", "file", type=click.Path(dir_okay=False, path_type=Path), help="A configuration file."
 )
 @click.option(
+    "--tls-certificate",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    help="Speak TLS with this certificate, in PEM, those that lead to its authority after it.",
+)
+@click.option("--tls-key", metavar="FILE", type=click.Path(dir_okay=False), help="The certificate's key.")
+@click.option(
     "--log-level",
     metavar="LEVEL",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -63,6 +70,8 @@ def up(
     data: str | None,
     database: str | None,
     file: Path | None,
+    tls_certificate: str | None,
+    tls_key: str | None,
     log_level: str | None,
     workers: int | None,
     worker: int | None,
@@ -81,6 +90,8 @@ def up(
         "listen.host": host,
         "data.folder": data,
         "database.url": database,
+        "tls.certificate": tls_certificate,
+        "tls.key": tls_key,
         "log.level": log_level,
         "workers.count": workers,
     }
@@ -124,9 +135,12 @@ def _work(config: "Config", number: int, line: int, why: str) -> None:
 def _greet(config: "Config", port: int, output: Output) -> None:
     """The server is ready: let the commands beside its data folder find it, and say so to whoever started it."""
     from posthouse.cli.reach import ADDRESS_FILE
+    from posthouse.cli.trust import note_certificate
 
-    address = f"http://{_reachable(config.listen.host)}:{port}"
-    (Path(config.data.folder) / ADDRESS_FILE).write_text(f"{address}\n", "utf-8")
+    folder = Path(config.data.folder)
+    address = f"http{'s' if config.tls.certificate else ''}://{_reachable(config.listen.host)}:{port}"
+    (folder / ADDRESS_FILE).write_text(f"{address}\n", "utf-8")
+    note_certificate(folder, config.tls.certificate)
     record = {"ready": True, "address": address, "data": config.data.folder, "pid": os.getpid()}
     output.emit(record, _first_screen(config, address))
 

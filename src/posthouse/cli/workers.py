@@ -15,6 +15,8 @@ FLAGS = {
     "listen.host": "--host",
     "data.folder": "--data",
     "database.url": "--database",
+    "tls.certificate": "--tls-certificate",
+    "tls.key": "--tls-key",
     "log.level": "--log-level",
 }
 """What is passed on to every worker as it was given; the rest comes from the file and the environment."""

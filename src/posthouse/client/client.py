@@ -20,6 +20,7 @@ from posthouse.client.rest import Rest
 from posthouse.client.runtime import Runtime
 from posthouse.client.shell import Options, Shell, TokenSource
 from posthouse.client.stream import Handler
+from posthouse.kit.tls import NoAuthority, trusting
 from posthouse.model.content import MENTIONS_MAX, TEXT_KEY, check_body
 from posthouse.model.conversation import Conversation, History, Kind, Member, Role
 from posthouse.model.entry import CUSTOM_PREFIX, MESSAGE, Entry
@@ -76,7 +77,8 @@ class Client:
     outbox_messages_max: overflow: `send` and `post` raise `OutboxFull`.
     events_max: events kept for `events()`. Overflow: entries stay on the server until there is room again.
     receipts: tell senders in small conversations that this device has received their messages.
-    runtime: share one among the clients of a process. tls: for `https` with a private authority.
+    runtime: share one among the clients of a process.
+    tls: for `https` with a private authority: the file of its certificate in PEM, or a context of your own.
     """
 
     def __init__(
@@ -96,7 +98,7 @@ class Client:
         events_max: int = 1_000,
         receipts: bool = True,
         runtime: Runtime | None = None,
-        tls: ssl.SSLContext | None = None,
+        tls: ssl.SSLContext | str | Path | None = None,
     ) -> None:
         where = parse_addresses(address)
         for value, what in ((user, "user"), (device, "device")):
@@ -111,8 +113,9 @@ class Client:
             token_is_fixed=isinstance(token, str),
             sdk=f"posthouse-python/{__version__}",
         )
+        trusted = _trusted(tls)
         path = str(store) if store is not None else ""
-        self._own_runtime = Runtime(tls=tls) if runtime is None else None
+        self._own_runtime = Runtime(tls=trusted) if runtime is None else None
         self._runtime = runtime or self._own_runtime or Runtime()
         self._shell = Shell(
             Options(where, token, settings, user or "", device or "", path, events_max), self._runtime
@@ -463,6 +466,15 @@ def _checked_id(value: str, what: str) -> str:
     try:
         return check_id(value, what)
     except ModelError as error:
+        raise InvalidArgument(str(error)) from None
+
+
+def _trusted(tls: ssl.SSLContext | str | Path | None) -> ssl.SSLContext | None:
+    if tls is None or isinstance(tls, ssl.SSLContext):
+        return tls
+    try:
+        return trusting(tls)
+    except NoAuthority as error:
         raise InvalidArgument(str(error)) from None
 
 

@@ -89,15 +89,20 @@ _TLS_HINT = """\
     # http-request redirect scheme https unless {{ ssl_fc }}
     http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}
 """
+_SERVER_TLS = (
+    " ssl verify required verifyhost {host} ca-file /etc/ssl/certs/ca-certificates.crt alpn http/1.1"
+)
+"""Towards a node that ends TLS itself: never without asking whose certificate it is."""
 
 
 class Server(msgspec.Struct, frozen=True):
-    """A node as HAProxy reaches it. `agent_port` 0: it has no agent."""
+    """A node as HAProxy reaches it. `agent_port` 0: it has no agent. `tls`: it ends TLS itself."""
 
     name: str
     host: str
     port: int
     agent_port: int = 0
+    tls: bool = False
 
 
 class HaproxyPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,4 +141,5 @@ def _servers(servers: Sequence[Server]) -> str:
 def _server(server: Server) -> str:
     host = f"[{server.host}]" if ":" in server.host else server.host
     agent = f" agent-check agent-port {server.agent_port}" if server.agent_port else ""
-    return f"    server {server.name} {host}:{server.port}{agent}"
+    tls = _SERVER_TLS.format(host=server.host) if server.tls else ""
+    return f"    server {server.name} {host}:{server.port}{tls}{agent}"

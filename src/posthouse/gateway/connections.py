@@ -13,7 +13,8 @@ from posthouse.kit.clock import Clock
 COUNTERS = (
     "connections_accepted",
     "connections_refused",  # told 503, because connections_max are open
-    "connections_cut",  # dropped without a word, because refusals_max were being told so
+    "connections_cut",  # dropped without a word, because refusals_max were being told so, or TLS would cost too much
+    "handshakes_failed",  # of TLS: not finished in time, or not agreed upon
     "heads_too_large",
     "head_timeouts",
     "http_connections",
@@ -53,7 +54,7 @@ class SocketLimits:
     head_bytes_max: int = 16 * 1024
     """The first request's head; a longer one is answered 431."""
     head_timeout_ms: int = 10_000
-    """From connecting to the end of that head; a slower one is answered 408."""
+    """From connecting to the end of that head; a slower one is answered 408. A TLS handshake before has as long."""
     close_timeout_ms: int = 5_000
     """From our close to the peer's; after that the connection is aborted."""
     unread_timeout_ms: int = 60_000

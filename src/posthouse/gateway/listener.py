@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from posthouse.gateway.connections import Connections, SocketLimits
+from posthouse.gateway.handshake import TlsDoor
 from posthouse.gateway.upgrade import (
     Refusal,
     Refused,
@@ -55,18 +56,19 @@ class Listener:
         self.allowed_origins = tuple(allowed_origins)
         self.connections = Connections(limits, clock)
         self._tasks = Tasks(clock)
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | TlsDoor] = []
         self.port = 0
         """The port listened on, from `start` on."""
         self.direct_port = 0
         """A second one that is this process's alone, if there is one."""
 
     async def start(
-        self, host: str, port: int, tls: ssl.SSLContext | None = None, *, direct_port: int = 0
+        self, host: str, port: int, tls: Callable[[], ssl.SSLContext] | None = None, *, direct_port: int = 0
     ) -> None:
         """Listen; port 0 takes a free one. Raises `OSError` when the address cannot be had.
 
         With a `direct_port` the other is shared with processes that do the same: the kernel spreads connections.
+        `tls` is asked at each connection, so that a new certificate needs no new listener.
         """
         limits = self.connections.limits
         listening = [_listen(host, port, limits, shared=bool(direct_port))]
@@ -74,11 +76,7 @@ class Listener:
         if direct_port:
             listening.append(_listen_too(host, direct_port, limits, beside=listening))
             self.direct_port = direct_port
-        loop = asyncio.get_running_loop()
-        self._servers = [
-            await loop.create_server(lambda: _NewConnection(self), sock=each, backlog=_BACKLOG, ssl=tls)
-            for each in listening
-        ]
+        self._servers = [await self._open(each, tls) for each in listening]
         self._tasks.supervise("listener's sweep", self.connections.sweep_forever)
 
     def leave_shared(self) -> None:
@@ -90,6 +88,8 @@ class Listener:
         """Stop listening, close every WebSocket with `code`, and return when no connection is left."""
         for server in self._servers:
             server.close()
+        for door in self._doors:
+            await door.wait_closed()
         for connection in tuple(self.connections.open):
             connection.shut(code, reason)
         await self.connections.wait_empty()
@@ -99,7 +99,41 @@ class Listener:
         """Counters since the start, and what is open now: `connections_open` of all kinds, `sockets_open` of them."""
         opened = self.connections.open
         sockets = sum(isinstance(connection, Socket) for connection in opened)
-        return {**self.connections.counts, "connections_open": len(opened), "sockets_open": sockets}
+        return {
+            **self.connections.counts,
+            "connections_open": len(opened) + self.shaking,
+            "sockets_open": sockets,
+        }
+
+    @property
+    def shaking(self) -> int:
+        """Connections whose TLS handshake is under way."""
+        return sum(door.shaking for door in self._doors)
+
+    @property
+    def _doors(self) -> list[TlsDoor]:
+        return [server for server in self._servers if isinstance(server, TlsDoor)]
+
+    async def _open(
+        self, listening: socket.socket, tls: Callable[[], ssl.SSLContext] | None
+    ) -> asyncio.Server | TlsDoor:
+        if tls is None:
+            loop = asyncio.get_running_loop()
+            return await loop.create_server(lambda: _NewConnection(self), sock=listening, backlog=_BACKLOG)
+        limits = self.connections.limits
+        door = TlsDoor(listening, lambda: _NewConnection(self), tls, limits.head_timeout_ms / 1000)
+        door.may_enter = self._has_room
+        door.failed = lambda: self.connections.count("handshakes_failed")
+        door.open()
+        return door
+
+    def _has_room(self) -> bool:
+        """A handshake is too dear to be only told afterwards that there is no room."""
+        limits = self.connections.limits
+        room = len(self.connections.open) + self.shaking < limits.connections_max
+        if not room:
+            self.connections.count("connections_cut")
+        return room
 
 
 class _NewConnection(asyncio.Protocol):

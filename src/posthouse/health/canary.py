@@ -5,6 +5,7 @@ one canary for each database, in a conversation that lies there. Each is a task 
 """
 
 import asyncio
+import ssl
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -47,6 +48,10 @@ class Keeper(Protocol):
 
     def url(self) -> str:
         """Where the node's own listener takes WebSockets."""
+        ...
+
+    def tls(self) -> ssl.SSLContext | None:
+        """Whom to trust there; None where no TLS is spoken."""
         ...
 
     def token(self, user: str) -> str:
@@ -99,12 +104,12 @@ class _Session:
         """True while it can be used."""
         return self._transport is not None and not self._transport.gone
 
-    async def open(self, url: str, token: str, device: str) -> None:
+    async def open(self, url: str, tls: ssl.SSLContext | None, token: str, device: str) -> None:
         """Connect and be welcomed. Raises `_Refused`, `_Ended`."""
         from posthouse.client.transport import ConnectFailed, connect  # costs start-up time
 
         try:
-            self._transport = await connect(url, self, None)
+            self._transport = await connect(url, self, tls)
         except ConnectFailed as error:
             raise _Ended(str(error)) from None
         welcomed = self.expect("")
@@ -261,7 +266,8 @@ class Canary:
         for session, device in ((self._hearer, "hearer"), (self._sender, "sender")):
             if not session.stands:
                 session.close()
-                await session.open(self._keeper.url(), self._keeper.token(self.nest.user), device)
+                token = self._keeper.token(self.nest.user)
+                await session.open(self._keeper.url(), self._keeper.tls(), token, device)
         client_id = f"{self._name}.{self.flights}"
         acked, heard = self._sender.expect(client_id), self._hearer.expect(client_id)
         began = self._clock.monotonic()

@@ -1,5 +1,7 @@
 """Asks another node's API whether it is there. One HTTP client for all, bounded in time; never raises."""
 
+import ssl
+
 import aiohttp
 
 from posthouse.storage.base import Condition
@@ -10,13 +12,17 @@ TIMEOUT_S = 2.0
 class HttpReach:
     """`await reach(url)`; to be closed."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        """`tls`: who vouches for the other nodes; the system's authorities do if it is None."""
+        self._tls = tls
         self._http: aiohttp.ClientSession | None = None
 
     async def __call__(self, url: str) -> Condition:
         """Whether `GET /healthz` is answered."""
         if self._http is None:
-            self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
+            connector = aiohttp.TCPConnector(ssl=self._tls or True)
+            timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+            self._http = aiohttp.ClientSession(connector=connector, timeout=timeout)
         try:
             async with self._http.get(f"{url.rstrip('/')}/healthz") as response:
                 well = response.status == 200

@@ -190,6 +190,9 @@ def _check_together(config: Config) -> None:
         raise ConfigError("limits.outbox_bytes_max must not be below limits.frame_bytes_max")
     if config.databases and config.database != Database():
         raise ConfigError("[database] is not used where there is [databases.NAME]: remove it")
+    if bool(config.tls.certificate) != bool(config.tls.key):
+        given, lacking = ("certificate", "key") if config.tls.certificate else ("key", "certificate")
+        raise ConfigError(f"tls.{given} is set and tls.{lacking} is not: give both, or neither")
     _check_servers(config)
 
 
@@ -216,7 +219,7 @@ def _known(name: str, names: list[str], origin: str) -> None:
         return
     last = name.rpartition(".")[2]
     same_last = [each for each in _all_keys() if each.endswith(f".{last}")]
-    near = same_last or get_close_matches(name, names, n=1)
+    near = get_close_matches(name, names, n=1, cutoff=0.9) or same_last or get_close_matches(name, names, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise ConfigError(f"{origin}: unknown key {name}{hint}")
 

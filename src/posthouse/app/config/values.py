@@ -8,39 +8,18 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-
-def says(meaning: str) -> Meta:
-    """What a key brings about, for the person who sets it."""
-    return Meta(description=" ".join(meaning.split()))
-
-
-def form(pattern: str, words: str) -> Meta:
-    """A text of a certain form, and how to call that form."""
-    return Meta(pattern=pattern, extra={"form": words})
-
-
-MASKED = Meta(extra={"masked": "all"})
-URL = Meta(extra={"masked": "url"})
-"""Keys that are not shown as they are; of a URL only the password is hidden."""
-
-Count = Annotated[int, Meta(ge=1, le=2**53 - 1)]
-Rate = Annotated[float, Meta(gt=0, le=1e9)]
-Seconds = Annotated[float, Meta(ge=0, le=1e9)]
-Share = Annotated[float, Meta(ge=0, le=1)]
-Hash = Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{64}\Z")]
-
-
-Policy = Literal[
-    "static-weights",
-    "round-robin",
-    "weighted-round-robin",
-    "least-connections",
-    "weighted-least-connections",
-    "two-choices",
-    "dynamic-weights",
-    "prequal",
-]
-"""All are in docs/balancing.md."""
+from posthouse.app.config.terms import (
+    MASKED,
+    URL,
+    Count,
+    Hash,
+    Policy,
+    Rate,
+    Seconds,
+    Share,
+    form,
+    says,
+)
 
 
 class Room(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +32,7 @@ class Listen(Room, frozen=True, kw_only=True):
     host: Annotated[
         str,
         says("""The address to listen on. The default is reached from this machine only; 0.0.0.0 (or :: for IPv6 as
-            well) is reached from everywhere: then put TLS in front."""),
+            well) is reached from everywhere: then set [tls], or put TLS in front."""),
     ] = "127.0.0.1"
     port: Annotated[
         int,
@@ -83,6 +62,28 @@ class Listen(Room, frozen=True, kw_only=True):
         says("""Web pages that may talk to this node from a browser, such as ["https://app.example.com"]. "*" allows
             all: tokens, not cookies, say who is calling, so no page can use another's session."""),
     ] = ("*",)
+
+
+class Tls(Room, frozen=True, kw_only=True):
+    """TLS at listen.port, ended by this process: WebSocket and HTTP are then wss:// and https:// only. New files are
+    taken within seconds, or on SIGHUP, and cut nobody off; ones that cannot be used are refused and the old ones
+    kept."""
+
+    certificate: Annotated[
+        str,
+        says("""A file in PEM: this node's certificate, and after it those that lead to its authority. Empty: no TLS
+            here."""),
+    ] = ""
+    key: Annotated[
+        str,
+        says("""A file in PEM: the certificate's private key, without a password. It must not be readable by everybody
+            on the machine (chmod o= FILE)."""),
+    ] = ""
+    ca: Annotated[
+        str,
+        says("""A file in PEM: the authorities that vouch for the other nodes, whose health this one looks at. Empty:
+            the system's."""),
+    ] = ""
 
 
 class Data(Room, frozen=True, kw_only=True):
@@ -349,6 +350,13 @@ class Operator(Room, frozen=True, kw_only=True):
             key needs no mention here: it follows from auth.resume_secret, and commands beside the data folder
             find it by themselves."""),
     ] = ()
+    details: Annotated[
+        Literal["open", "key"],
+        says("""Who may read /metrics, and in /readyz what is wrong with what: "open" is everybody who reaches the port,
+            "key" whoever shows an operator's key (Authorization: Bearer pho_… or X-Operator-Key). They hold no user's
+            data, but names and addresses of what the cluster stands on: choose "key" where strangers reach the node
+            itself. The proxy that `posthouse haproxy config` writes keeps them inside."""),
+    ] = "open"
 
 
 class Balance(Room, frozen=True, kw_only=True):
@@ -556,6 +564,7 @@ class Config(Room, frozen=True, kw_only=True):
     """The whole configuration of a node."""
 
     listen: Listen = Listen()
+    tls: Tls = Tls()
     data: Data = Data()
     database: Database = Database()
     cache: Cache = Cache()
