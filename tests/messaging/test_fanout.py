@@ -118,6 +118,25 @@ def test_sessions_that_go_in_any_order_leave_only_the_living(leaving: list[int])
     assert len(room.sessions) <= len(living) + 9 + len(room.sessions) // 4
 
 
+@given(st.lists(st.tuples(st.integers(0, 19), st.booleans()), unique_by=lambda step: step[0]))
+def test_a_room_that_the_living_have_left_holds_none_of_the_gone(steps: list[tuple[int, bool]]) -> None:
+    room: Room[Handle] = Room(("app", "c"))
+    handles = [Handle() for _ in range(20)]
+    room.sessions.extend(handles)
+    for index, leaves in steps:
+        if leaves:
+            room.discard(handles[index])
+        else:
+            handles[index].gone = True
+            room.note_gone(handles[index])
+    out = {index for index, _ in steps}
+    assert [each for each in room.sessions if not each.gone] == [
+        handle for index, handle in enumerate(handles) if index not in out
+    ]
+    assert room.sessions or len(out) == 20
+    assert not room.sessions or len(out) < 20, "or the room would be kept for nobody"
+
+
 def test_an_emptied_room_is_forgotten_and_a_new_one_starts_without_a_head() -> None:
     rooms: Rooms[Handle] = Rooms()
     handle = Handle()

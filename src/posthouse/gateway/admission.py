@@ -70,8 +70,7 @@ class Admission:
 
     def forget_idle(self, now: float) -> None:
         """Drop the buckets that are full again. Called now and then by the gateway's sweep."""
-        if len(self._users) > 1_000:
-            self._users = {key: bucket for key, bucket in self._users.items() if not bucket.full(now)}
+        self._users = {key: bucket for key, bucket in self._users.items() if not bucket.full(now)}
 
     def _user_bucket(self, key: tuple[str, str], now: float) -> TokenBucket:
         bucket = self._users.get(key)

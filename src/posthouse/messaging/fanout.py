@@ -110,6 +110,7 @@ class Room(Generic[S]):
         if session in self.sessions:
             self.sessions.remove(session)
         self._forget(session)
+        self._tidy()
 
     def _forget(self, session: S) -> None:
         if self._entering is not None:
@@ -123,14 +124,17 @@ class Room(Generic[S]):
         """
         self._forget(session)
         self._gone += 1
+        self._tidy()
+        return not self.sessions
+
+    def _tidy(self) -> None:
         if self._gone >= len(self.sessions):
             self.sessions.clear()
         elif self._gone > 8 + len(self.sessions) // 4:
             self.sessions = [session for session in self.sessions if not session.gone]
         else:
-            return False
+            return
         self._gone = 0
-        return not self.sessions
 
 
 class Rooms(Generic[S]):
