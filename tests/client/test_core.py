@@ -30,6 +30,7 @@ WELCOME = {
     "account_head": 0,
     "limits": {"frame_bytes_max": 1, "body_bytes_max": 1, "in_flight_max": 20, "repeat_window_s": 1},
 }
+NEXT = {"conv": "room", "seq": 1, "kind": "message", "at_ms": 0, "ordinal": 1, "body": {}}
 
 
 class Host:
@@ -103,6 +104,18 @@ def test_a_server_that_falls_silent_is_given_up_within_a_beat_and_three_seconds(
         turn()
     assert clock.monotonic() - silent_from <= Settings().pace.heartbeat_s + 3.0
     assert isinstance(host.events[-1], Disconnected)
+
+
+def test_a_repair_that_live_entries_made_needless_leaves_nothing_to_do_at_once() -> None:
+    """Told how far a log goes, and given the entry itself in the same read: the alarm must not ring for ever."""
+    core, _ = live_core()
+    core.sync.timelines.start("room", 0)
+    core.flush()
+    core.received(msgspec.json.encode({"t": "heads", "heads": {"room": 1}}))
+    core.received(msgspec.json.encode({"t": "entry", "entry": NEXT}))
+    assert core.sync.timelines.applied("room") == 1
+    core.flush()
+    assert core.due > core._clock.monotonic()
 
 
 def test_positions_kept_before_the_first_list_was_complete_are_not_resumed_from() -> None:
@@ -220,6 +233,7 @@ def test_no_sequence_of_frames_losses_and_time_disturbs_it(steps: list[Any]) -> 
     clock = core._clock
     assert isinstance(clock, ManualClock)
     core.orders.clear()
+    core.sync.timelines.start("room", 0)
     core.outbox.reserve()
     core.post(item_of("room", "c1", 0, b"{}", "message", 0, ()))
     for step in steps:

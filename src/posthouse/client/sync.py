@@ -236,9 +236,8 @@ class Sync:
         """Ask for what is due: missing ranges, and cursors to be made durable."""
         self.touched = False
         self.cursors.schedule(now)
-        if self.timelines.behind:
-            for fetching in self.timelines.fetches(now):
-                self._fetch(fetching)
+        for fetching in self.timelines.fetches(now):
+            self._fetch(fetching)
         self.say_cursors(now)
 
     def say_cursors(self, now: float, *, all_due: bool = False) -> None:
