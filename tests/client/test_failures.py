@@ -243,14 +243,19 @@ async def test_a_server_that_goes_silent_is_left_within_two_beats(server: Script
         Client(server.url, token="ann:1", runtime=runtime, heartbeat_s=5) as client,
     ):
         connection = core_of(client).connection
+        # Asked for its state now and then, the client could hide a loss that is made good at once.
+        left: list[tuple[float, str]] = []
+        client.on(Disconnected)(lambda event: left.append((clock.monotonic(), event.reason)))
         for beats in (1, 2, 3):
             await turn_until(clock, lambda beats=beats: len(server.frames("ping")) == beats)  # type: ignore[misc]
             await until(lambda: connection.heard)
         assert client.connected
+        left.clear()
         server.twist, since = swallow_pings, clock.monotonic()
-        await turn_until(clock, lambda: not client.connected)
-        assert clock.monotonic() - since < 10.2
-        assert "does not answer" in (await next_event(client, Disconnected)).reason
+        await turn_until(clock, lambda: bool(left))
+        at, reason = left[0]
+        assert at - since < 10.2
+        assert "does not answer" in reason
 
 
 async def swallow_pings(link: Link, frame: Frame) -> bool:
