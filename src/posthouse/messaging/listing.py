@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from msgspec.structs import replace
+
 from posthouse.protocol.frames import Summary
 from posthouse.storage.base import Inbox, Listed, StorageUnavailable
 from posthouse.storage.marks import TOP, Mark, mark_of, text_of
@@ -36,4 +38,10 @@ async def listing(log: Lists, app: str, user: str, *, page: str = "", limit: int
     convs = inbox.convs + inbox.left
     found = await log.summaries(app, user, convs, below=mark_of(page), limit=limit + 1) if convs else []
     more, found = len(found) > limit, found[:limit]
-    return Summaries(tuple(each.summary for each in found), text_of(found[-1].mark) if more else "")
+    items = tuple(_seen_by_user(each.summary) for each in found)
+    return Summaries(items, text_of(found[-1].mark) if more else "")
+
+
+def _seen_by_user(summary: Summary) -> Summary:
+    """Who has left learns nothing of what has changed since: neither the title that is now, nor how many there are."""
+    return replace(summary, title="", members=0) if summary.left else summary
