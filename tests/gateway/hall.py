@@ -29,7 +29,7 @@ from posthouse.storage.base import Database, Log
 from tests.gateway.fake_database import APP, FakeDatabase
 
 Frame = dict[str, Any]
-PATIENCE_TURNS = 200
+PATIENCE_TURNS = 500
 KEYS = {
     app: AppKeys(
         signing=(

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from posthouse.messaging.gather import Gather
+from posthouse.messaging.gather import TURNS, Gather
 
 
 class Source:
@@ -55,3 +55,17 @@ async def test_a_failed_query_fails_those_who_asked_and_the_next_one_works() -> 
         await gather.get("a", [1])
     source.broken = False
     assert await gather.get("a", [1]) == {1: "a1"}
+
+
+async def test_questions_that_come_one_turn_of_the_loop_after_the_other_share_a_query() -> None:
+    """As those of many clients that arrive at once, each on a connection of its own."""
+    source = Source()
+    gather: Gather[int, str] = Gather(source.load)
+
+    async def ask_later(key: int) -> None:
+        for _ in range(key):
+            await asyncio.sleep(0)
+        await gather.get("a", [key])
+
+    await asyncio.gather(*(ask_later(key) for key in range(TURNS)))
+    assert len(source.asked) == 1
