@@ -12,7 +12,7 @@ from posthouse.cli.output import Output, json_option
 
 COMMANDS = (
     "up", "chat", "send", "tail", "history", "conversations", "token", "replay", "bench", "config", "cluster",
-    "nodes", "events", "health", "drain", "rebalance", "shards", "haproxy", "chaos", "sim", "mutants",
+    "nodes", "events", "health", "drain", "rebalance", "shards", "haproxy", "chaos", "sim", "soak", "mutants",
 )  # fmt: skip
 
 
