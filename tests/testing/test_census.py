@@ -81,8 +81,10 @@ async def test_tasks_and_timers_are_counted_while_they_wait() -> None:
     timers = [asyncio.get_running_loop().call_later(3600, never.set) for _ in range(5)]
     during = census()
     assert (during.tasks - before.tasks, during.timers - before.timers) == (5, 5)
-    for each in (*waiting, *timers):
-        each.cancel()
+    for timer in timers:
+        timer.cancel()
+    for task in waiting:
+        task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
     assert census(collect=True).tasks == before.tasks
 
