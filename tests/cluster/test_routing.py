@@ -121,13 +121,21 @@ async def test_a_dead_database_is_unknown_and_never_nothing(site: Site) -> None:
     assert await site.routed.memberships(app, [(ann, b), (ann, a), ("eve", a)]) == [None, True, False]
 
 
-async def test_when_nobody_can_be_asked_it_raises(site: Site) -> None:
+async def test_what_lies_in_a_dead_database_is_unknown_though_nothing_else_is_asked_about(site: Site) -> None:
+    """One user who comes back alone while their database is away is let in as among many."""
+    site.named["b"].away = True
+    app, b, ann, ben = site.talk.app, site.group("b"), site.user("a"), site.user("b")
+    assert await site.routed.inboxes(app, [ben]) == [None]
+    assert await site.routed.memberships(app, [(ann, b)]) == [None]
+    assert await site.routed.heads(app, [b]) == {b: None}
+
+
+async def test_when_nobody_can_be_asked_everything_is_unknown(site: Site) -> None:
     for database in site.named.values():
         database.away = True
-    with pytest.raises(StorageUnavailable):
-        await site.routed.heads(site.talk.app, [site.group("a"), site.group("b")])
-    with pytest.raises(StorageUnavailable):
-        await site.routed.inboxes(site.talk.app, [site.user("a")])
+    app, convs = site.talk.app, [site.group("a"), site.group("b")]
+    assert await site.routed.heads(app, convs) == dict.fromkeys(convs)
+    assert await site.routed.inboxes(app, [site.user("a"), site.user("b")]) == [None, None]
 
 
 async def test_a_list_is_whole_or_refused(site: Site) -> None:

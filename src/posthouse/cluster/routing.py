@@ -134,7 +134,7 @@ class RoutedDatabase:
             lambda user: (app, account_id(user)),
             lambda database, own: database.inboxes(app, own),
         )
-        found = _by_key(_some(parts))
+        found = _by_key(parts)
         return [found.get(user) for user in users]
 
     async def memberships(self, app: str, pairs: Sequence[UserConv]) -> Sequence[bool | None]:
@@ -145,18 +145,16 @@ class RoutedDatabase:
             lambda pair: (app, pair[1]),
             lambda database, own: database.memberships(app, own),
         )
-        found = _by_key(_some(parts))
+        found = _by_key(parts)
         return [found.get(pair) for pair in pairs]
 
     async def heads(self, app: str, convs: Sequence[str]) -> Mapping[str, int | None]:
         if self.databases.single is not None:
             return await self.databases.single.heads(app, convs)
-        parts = _some(
-            await self._scatter(
-                list(dict.fromkeys(convs)),
-                lambda conv: (app, conv),
-                lambda database, own: database.heads(app, own),
-            )
+        parts = await self._scatter(
+            list(dict.fromkeys(convs)),
+            lambda conv: (app, conv),
+            lambda database, own: database.heads(app, own),
         )
         heads: dict[str, int | None] = dict.fromkeys(parts.failed)
         for _, answer in parts.answered:
@@ -276,13 +274,6 @@ class RoutedDatabase:
 
 def _is_moved(outcome: Outcome) -> bool:
     return isinstance(outcome, Refused) and outcome.code == Code.MOVED
-
-
-def _some(parts: Parts[K, R]) -> Parts[K, R]:
-    """The parts, unless there is not one answer: then nothing is known at all."""
-    if parts.error is not None and not parts.answered:
-        raise parts.error
-    return parts
 
 
 def _all(parts: Parts[Any, R]) -> list[R]:
