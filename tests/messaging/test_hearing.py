@@ -43,6 +43,8 @@ async def test_whoever_would_mend_a_doubt_does_not_wait_for_its_end() -> None:
     hearing.doubt("repair", "nobody can say")
     assert hearing.trusted_but_for("repair")
     assert not hearing.trusted
+    hearing.doubt("repair:other", "nobody can say")
+    assert hearing.trusted_but_for("repair"), "or two that are mended the same way would wait for each other"
     hearing.doubt("bus", "broken")
     assert not hearing.trusted_but_for("repair")
 

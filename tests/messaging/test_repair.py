@@ -12,7 +12,7 @@ from posthouse.cache.engines.memory import MemoryRoutes
 from posthouse.kit.clock import ManualClock
 from posthouse.kit.tasks import Tasks
 from posthouse.messaging import repair
-from posthouse.messaging.notes import HeadsNote, decode_notes
+from posthouse.messaging.notes import CoveredNote, HeadsNote, decode_notes
 from posthouse.messaging.publish import Publisher
 from posthouse.messaging.repair import Repair
 from posthouse.model.entry import Entry
@@ -157,6 +157,25 @@ async def test_the_very_first_run_tells_what_was_committed_since_the_first_node_
     await clock.advance(0.1)
     await clock.advance(2)
     assert bench.told["n"] == [{"c": 1}]
+
+
+async def test_each_round_says_from_where_to_where_it_has_told_also_when_there_was_nothing(
+    tasks: Tasks, clock: ManualClock
+) -> None:
+    """In the message that has the heads: who misses one misses both, and sees it by the next."""
+    bench = await Bench(clock).open()
+    bench.commit("old", 1)
+    messages = []
+    await bench.bus.subscribe("n", lambda message: messages.append(decode_notes(message)))
+    tasks.supervise("repair", Repair(cast("Feed", bench.feed), bench.publisher, clock, "a").run)
+    await clock.advance(0.1)
+    bench.commit("c", 1)
+    await clock.advance(5)
+    covered = [note for notes in messages if isinstance(note := notes[-1], CoveredNote)]
+    assert [note.database for note in covered] == ["a"] * len(messages)
+    assert [note.after for note in covered[1:]] == [note.until for note in covered[:-1]]
+    assert [len(notes) for notes in messages].count(2) == 1
+    assert len(messages) >= 4
 
 
 async def test_a_gateway_that_does_not_listen_is_told_later_and_holds_up_nobody(

@@ -34,8 +34,9 @@ from posthouse.kit.log import logger
 from posthouse.kit.tasks import Tasks, attempt
 from posthouse.messaging.commit import GroupCommit
 from posthouse.messaging.commits import Commit, Commits
+from posthouse.messaging.coverage import Coverage
 from posthouse.messaging.hearing import Hearing
-from posthouse.messaging.notes import EventsNote, HeadsNote, WakeNote
+from posthouse.messaging.notes import CoveredNote, EventsNote, HeadsNote, WakeNote
 from posthouse.messaging.polling import Poller
 from posthouse.messaging.publish import Heads, Publisher
 from posthouse.messaging.readers import Roster
@@ -65,7 +66,8 @@ class Readers:
         clock, publisher = parts.clock, parts.publisher
         self.commit = GroupCommit(parts.ports.log, publisher, commit_limits(parts.config))
         self.roster = Roster(database, parts.append, clock)
-        self.repair = Repair(database, publisher, clock)
+        self.repair = Repair(database, publisher, clock, name)
+        self.coverage = Coverage(name, parts.hearing, clock)
         self.poller = Poller(
             database, parts.hearing, partial(parts.recheck, name), parts.pass_on, parts.tell, clock
         )
@@ -76,7 +78,7 @@ class Readers:
             parts.claim(f"repair:{name}"),
             self.repair.run,
             clock,
-            able=lambda: parts.hearing.trusted_but_for(f"repair:{name}"),
+            able=lambda: parts.hearing.trusted_but_for("repair:"),
         )
         self.repair_turn.on_known = partial(parts.repairs, f"repair:{name}")
         self.commit.on_membership = self._wake
@@ -92,6 +94,7 @@ class Readers:
             (f"roster {self._name}", self.roster_turn.run),
             (f"repair {self._name}", self.repair_turn.run),
             (f"poll {self._name}", self.poller.run),
+            (f"coverage {self._name}", self.coverage.run),
         ]
 
     async def prepare(self) -> None:
@@ -270,6 +273,7 @@ class Parts:
         for readers in self.readers.values():
             readers.commit.on_message = self.receipts.sent
         notes.on(WakeNote, self._wake_roster)
+        notes.on(CoveredNote, self._covered)
         notes.on(EventsNote, lambda note: self.events.hear(note.events))
         self.events.share = lambda events: self.publisher.post([EventsNote(tuple(events))])
         self.hearing.on_doubt = self._wake_pollers
@@ -300,6 +304,11 @@ class Parts:
         readers = self.readers.get(note.database)
         if readers is not None:
             readers.roster.wake()
+
+    def _covered(self, note: CoveredNote) -> None:
+        readers = self.readers.get(note.database)
+        if readers is not None:
+            readers.coverage.hear(note)
 
     def _wake_pollers(self) -> None:
         for readers in self.readers.values():

@@ -27,10 +27,11 @@ class Hearing:
         """True when whatever concerns this gateway reaches it by itself."""
         return not self._doubts and self._monotonic() - self._well_since >= SETTLE_S
 
-    def trusted_but_for(self, source: str) -> bool:
-        """True when at most this source is in doubt: whoever would mend that must not wait for it."""
+    def trusted_but_for(self, kind: str) -> bool:
+        """True when at most sources of this kind (their names begin with it) are in doubt: whoever would mend that
+        must not wait for it, nor for others who wait for each other."""
         settled = self._monotonic() - self._well_since >= SETTLE_S
-        return settled and all(each == source for each in self._doubts)
+        return settled and all(each.startswith(kind) for each in self._doubts)
 
     @property
     def why(self) -> str:

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from posthouse.storage.base import FeedPosition
+
 
 class EntryNote(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """A committed entry. `frame` is the ready push; `origin` the session that has the ack instead; `left` the
@@ -88,6 +90,15 @@ class RebalanceNote(msgspec.Struct, frozen=True, array_like=True, tag=10):
     why: str
 
 
+class CoveredNote(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """Repair has told this gateway all that concerns it in the feed of `database`, from `after` up to `until`, in the
+    heads of this message and of those before it."""
+
+    database: str
+    after: FeedPosition
+    until: FeedPosition
+
+
 Note = (
     EntryNote
     | CursorsNote
@@ -99,6 +110,7 @@ Note = (
     | EventsNote
     | DrainNote
     | RebalanceNote
+    | CoveredNote
 )
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -13,6 +13,7 @@ from typing import Final
 from posthouse.bus.base import MESSAGE_BYTES_MAX, Bus, BusUnavailable
 from posthouse.cache.base import LogKey, Routes
 from posthouse.messaging.notes import (
+    CoveredNote,
     CursorsNote,
     EntryNote,
     EventsNote,
@@ -76,17 +77,25 @@ class Publisher:
             self._waiting_bytes -= sum(map(_size, notes))
             await self._forward(notes)
 
-    async def heads(self, heads: Heads, among: Sequence[str] | None = None) -> dict[str, Heads]:
+    async def heads(
+        self, heads: Heads, among: Sequence[str] | None = None, covered: CoveredNote | None = None
+    ) -> dict[str, Heads]:
         """Tell the gateways concerned how far these logs go: of the live ones all, the own one included, or only those
-        `among`. Returns what could not be handed over, by gateway: it must be told again."""
+        `among`. Returns what could not be handed over, by gateway: it must be told again.
+
+        `covered` is for all of them, and goes in the message that the heads are in: it is not to arrive without them.
+        """
         notes = [note for app, own in heads.items() for note in _heads_notes(app, own)]
         if among is None:
-            self.local(notes)
-        untold: dict[str, Heads] = {}
+            self.local([*notes, covered] if covered is not None else notes)
+        outgoing: dict[str, list[HeadsNote]] = {peer: [] for peer in self._peers() if covered is not None}
         for note in notes:
             for gateway, concerned in (await self._concerned(note, among)).items():
-                if not await self._send(gateway, [HeadsNote(note.app, concerned)]):
-                    untold.setdefault(gateway, {}).setdefault(note.app, {}).update(concerned)
+                outgoing.setdefault(gateway, []).append(HeadsNote(note.app, concerned))
+        untold: dict[str, Heads] = {}
+        for gateway, own in outgoing.items():
+            if not await self._send(gateway, [*own, covered] if covered is not None else own) and own:
+                untold[gateway] = _merged(own)
         return untold
 
     async def _concerned(self, note: HeadsNote, among: Sequence[str] | None) -> dict[str, dict[str, int]]:
@@ -141,6 +150,13 @@ def _log_of(note: Note) -> LogKey | None:
     if isinstance(note, EntryNote | CursorsNote | OpenedNote):
         return note.app, note.conv
     return None
+
+
+def _merged(notes: Sequence[HeadsNote]) -> Heads:
+    merged: Heads = {}
+    for note in notes:
+        merged.setdefault(note.app, {}).update(note.heads)
+    return merged
 
 
 def _heads_notes(app: str, heads: dict[str, int]) -> Iterator[HeadsNote]:

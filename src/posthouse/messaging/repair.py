@@ -8,6 +8,7 @@ from typing import Final
 
 from posthouse.bus.base import BusUnavailable
 from posthouse.kit.clock import Clock
+from posthouse.messaging.notes import CoveredNote
 from posthouse.messaging.publish import Heads, Publisher
 from posthouse.storage.base import FEED_START, Feed, FeedPosition
 
@@ -15,12 +16,15 @@ OWED_LOGS_MAX = 100_000
 
 
 class Repair:
-    """Tells what changed a moment after it did. What a live gateway could not be told is owed to it and told again."""
+    """Tells what changed in a database's feed a moment after it did, and each time from where to where it has told.
+
+    What a live gateway could not be told is owed to it and told again."""
 
     NAME: Final = "repair"
     LAG_S: Final = 1.0
 
-    def __init__(self, feed: Feed, publisher: Publisher, clock: Clock) -> None:
+    def __init__(self, feed: Feed, publisher: Publisher, clock: Clock, database: str = "") -> None:
+        self._database = database
         self._feed = feed
         self._publisher = publisher
         self._clock = clock
@@ -41,12 +45,12 @@ class Repair:
         while True:
             until = await self._feed.end()
             await self._clock.sleep(self.LAG_S)
-            if position < until or self._owed:
-                await self._settle_debts()
-                await self._tell(position, until)
-                position = until
-                if not self._owed:
-                    await self._feed.store_position(self.NAME, position)
+            moved = position < until or bool(self._owed)
+            await self._settle_debts()
+            await self._tell(position, until)
+            position = until
+            if moved and not self._owed:
+                await self._feed.store_position(self.NAME, position)
 
     async def _begin(self) -> FeedPosition:
         """The first time of all, at the feed's end: sessions that come later read the log themselves."""
@@ -58,9 +62,11 @@ class Repair:
 
     async def _tell(self, position: FeedPosition, until: FeedPosition) -> None:
         newest: Heads = {}
-        for (app, conv), seq in (await self._feed.changed(position, until)).items():
+        changed = await self._feed.changed(position, until) if position < until else {}
+        for (app, conv), seq in changed.items():
             newest.setdefault(app, {})[conv] = seq
-        for gateway, heads in (await self._publisher.heads(newest)).items():
+        covered = CoveredNote(self._database, position, until)
+        for gateway, heads in (await self._publisher.heads(newest, covered=covered)).items():
             self._owe(gateway, heads)
         self.told += _count(newest)
 
