@@ -5,48 +5,28 @@ The release before is taken from the history: the oldest whose code the newest m
 
 import asyncio
 import shutil
-import subprocess
-import tarfile
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from posthouse.storage.engines.postgres import schema
 from posthouse.testing.postgres import LocalPostgres, fresh_database
+from posthouse.testing.releases import NoHistory, commit_before, unpack
 from posthouse.testing.servers import LocalServer
 from tests.service.site import Line, Site, site_of
 
-REPOSITORY = Path(__file__).parents[2]
-MIGRATIONS = Path("src/posthouse/storage/engines/postgres/migrations")
 SETTINGS = {"log.level": "warning"}
-
-
-def git(*arguments: str) -> bytes:
-    """What git says; the test is skipped where there is no history to ask."""
-    try:
-        done = subprocess.run(("git", *arguments), cwd=REPOSITORY, capture_output=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("git is not installed, so the release before cannot be had")
-    if done.returncode or not done.stdout:
-        pytest.skip(f"this copy has no history that holds the release before: {done.stderr.decode().strip()}")
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The source of the release before, to be put on Python's path."""
+    """The source of the release before, to be put on Python's path; skipped where there is no history to ask."""
     works_with = schema.works_with(schema.migrations()[-1])
-    following = sorted(path.name for path in (REPOSITORY / MIGRATIONS).iterdir())[works_with]
-    added = (
-        git("log", "--diff-filter=A", "--format=%H", "--", str(MIGRATIONS / following)).split()[-1].decode()
-    )
-    folder = tmp_path_factory.mktemp("before")
-    with tarfile.open(fileobj=BytesIO(git("archive", f"{added}^", "src"))) as archive:
-        archive.extractall(folder, filter="data")
-    assert not (folder / MIGRATIONS / following).exists()
-    return folder / "src"
+    try:
+        return unpack(commit_before(works_with + 1), tmp_path_factory.mktemp("before"))
+    except NoHistory as error:
+        pytest.skip(str(error))
 
 
 class OlderServer(LocalServer):

@@ -1,9 +1,11 @@
 """`posthouse chaos`: break a cluster of its own while clients talk, and tell what they noticed."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -12,6 +14,7 @@ from posthouse.cli.failure import Exit, Failure
 from posthouse.cli.output import Output, json_option, pass_output
 
 if TYPE_CHECKING:
+    from posthouse.load.chaos.proof import Proof
     from posthouse.load.chaos.recording import Recording
     from posthouse.load.chaos.running import Chaos
 
@@ -25,7 +28,8 @@ def chaos() -> None:
     \b
       posthouse chaos list
       posthouse chaos run kill-node kill-database-primary
-      posthouse chaos all --html proof.html
+      posthouse chaos run random --seed 7
+      posthouse chaos all --html proof.html --rows proof.json
     """
 
 
@@ -42,51 +46,60 @@ def list_(output: Output) -> None:
         output.emit(record, f"{each.name:{width}}  {each.budget_s:4g} s  {each.title}")
 
 
-def _options(command: "click.decorators.FC") -> "click.decorators.FC":
-    for option in reversed(
-        (
-            click.option(
-                "--runs", type=click.IntRange(1), default=3, show_default=True, help="Of each scenario."
-            ),
-            click.option(
-                "--rate", type=click.FloatRange(1), default=500, show_default=True, help="Messages a second."
-            ),
-            click.option(
-                "--clients", type=click.IntRange(30), default=300, show_default=True, help="A multiple of 30."
-            ),
-            click.option("--nodes", type=click.IntRange(1, 16), default=3, show_default=True, help="Nodes."),
-            click.option(
-                "--databases", type=click.IntRange(1, 8), default=2, show_default=True, help="Databases."
-            ),
-            click.option(
-                "--html",
-                "page_file",
-                metavar="FILE",
-                type=click.Path(dir_okay=False, writable=True, path_type=Path),
-                help="Write a page with charts.",
-            ),
-            json_option,
-            pass_output,
-        )
-    ):
-        command = option(command)
-    return command
+class Options(NamedTuple):
+    """What all runs have in common."""
+
+    runs: int
+    rate: float
+    clients: int
+    nodes: int
+    databases: int
+    seed: int
+    page_file: Path | None
+    rows_file: Path | None
+
+
+def _file(name: str, parameter: str, text: str) -> "Callable[[click.decorators.FC], click.decorators.FC]":
+    kind = click.Path(dir_okay=False, writable=True, path_type=Path)
+    return click.option(name, parameter, metavar="FILE", type=kind, help=text)
+
+
+_number = partial(click.option, show_default=True)
+_OPTIONS = (
+    _number("--runs", type=click.IntRange(1), default=3, help="Of each scenario."),
+    _number("--rate", type=click.FloatRange(1), default=500, help="Messages a second."),
+    _number("--clients", type=click.IntRange(30), default=300, help="A multiple of 30."),
+    _number("--nodes", type=click.IntRange(3, 16), default=3, help="Nodes."),
+    _number("--databases", type=click.IntRange(1, 8), default=2, help="Databases."),
+    _number("--seed", type=click.IntRange(0), default=1, help="Of random faults, and of what is said."),
+    _file("--html", "page_file", "Write a page with charts."),
+    _file("--rows", "rows_file", "Write the figures and the machine as JSON; rows of other scenarios stay."),
+    json_option,
+    pass_output,
+)
+
+
+def _chaotic(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options; it gets them as one."""
+
+    @functools.wraps(command)
+    def gathered(output: Output, names: tuple[str, ...] = (), **given: Any) -> None:
+        command(output, names, Options(**given))
+
+    decorated: Any = gathered
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]  # click's decorators keep what they are given
 
 
 @chaos.command(short_help="Run some scenarios.")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
-@_options
-def run(
-    output: Output,
-    names: tuple[str, ...],
-    runs: int,
-    rate: float,
-    clients: int,
-    nodes: int,
-    databases: int,
-    page_file: Path | None,
-) -> None:
-    """Run the named scenarios. The exit code is 5 when one of them did not hold."""
+@_chaotic
+def run(output: Output, names: tuple[str, ...], options: Options) -> None:
+    """Run the named scenarios. The exit code is 5 when one of them did not hold.
+
+    What this machine does not allow is skipped, with the reason.
+    """
     from posthouse.load.chaos.scenarios import SCENARIOS
 
     for name in names:
@@ -94,97 +107,87 @@ def run(
             near = get_close_matches(name, SCENARIOS, n=1)
             hint = f"did you mean {near[0]}?" if near else "`posthouse chaos list` shows them."
             raise click.BadParameter(f"there is no scenario {name!r}; {hint}", param_hint="NAME")
-    _run(output, names, runs, rate, clients, nodes, databases, page_file)
+    _run(output, names, options)
 
 
 @chaos.command("all", short_help="Run all scenarios.")
-@_options
-def all_(
-    output: Output,
-    runs: int,
-    rate: float,
-    clients: int,
-    nodes: int,
-    databases: int,
-    page_file: Path | None,
-) -> None:
-    """Run every scenario. The exit code is 5 when one of them did not hold."""
+@_chaotic
+def all_(output: Output, _names: tuple[str, ...], options: Options) -> None:
+    """Run every scenario. The exit code is 5 when one of them did not hold.
+
+    What this machine does not allow is skipped, with the reason.
+    """
     from posthouse.load.chaos.scenarios import SCENARIOS
 
-    _run(output, tuple(SCENARIOS), runs, rate, clients, nodes, databases, page_file)
+    _run(output, tuple(SCENARIOS), options)
 
 
-def _run(
-    output: Output,
-    names: Sequence[str],
-    runs: int,
-    rate: float,
-    clients: int,
-    nodes: int,
-    databases: int,
-    page_file: Path | None,
-) -> None:
+def _run(output: Output, names: Sequence[str], options: Options) -> None:
     import uvloop
 
+    from posthouse.load.chaos.proof import Proof
     from posthouse.load.chaos.running import Chaos
     from posthouse.load.chaos.site import CLIENTS_STEP, Load
-    from posthouse.testing.playground.cluster import LocalCluster
     from posthouse.testing.playground.plan import Plan
 
-    if clients % CLIENTS_STEP:
-        raise click.BadParameter(f"{clients} is no multiple of {CLIENTS_STEP}", param_hint="--clients")
-    plan = Plan(nodes=nodes, databases=databases)
-    play = Chaos(lambda: LocalCluster(plan), Load(rate, clients), output.note)
-    recordings: list[Recording] = []
+    if options.clients % CLIENTS_STEP:
+        raise click.BadParameter(
+            f"{options.clients} is no multiple of {CLIENTS_STEP}", param_hint="--clients"
+        )
+    load = Load(options.rate, options.clients, options.seed)
+    play = Chaos(Plan(nodes=options.nodes, databases=options.databases), load, output.note)
+    proof = Proof(load, options.nodes, options.databases, options.runs)
     with explained():
         try:
-            uvloop.run(_record(play, names, runs, output, recordings))
+            uvloop.run(_record(play, names, options, output, proof))
         finally:
             play.close()
-            if page_file is not None and recordings:
-                _write_page(page_file, recordings)
-    failed = [each.scenario for each in recordings if each.verdict != "pass"]
+            _write(proof, options)
+    failed = [each.scenario for each in proof.recordings if each.verdict == "fail"]
     if failed:
         raise Failure(f"Did not hold: {', '.join(failed)}.", "", Exit.CHECKS_FAILED)
 
 
 async def _record(
-    play: "Chaos", names: Sequence[str], runs: int, output: Output, recordings: "list[Recording]"
+    play: "Chaos", names: Sequence[str], options: Options, output: Output, proof: "Proof"
 ) -> None:
     from posthouse.load.chaos.recording import summary
     from posthouse.load.chaos.scenarios import SCENARIOS
-    from posthouse.testing.playground.programs import find_programs
 
     for name in names:
-        if SCENARIOS[name].balancer and find_programs().haproxy is None:
-            output.note(f"{name}: left out, HAProxy is not installed")
-            continue
-        recording = await play.record(SCENARIOS[name], runs)
-        recordings.append(recording)
-        output.emit(summary(recording) | {"runs": runs}, _told(recording))
+        recording = await play.record(SCENARIOS[name], options.runs)
+        proof.recordings.append(recording)
+        output.emit(summary(recording), _told(recording))
+        _write(proof, options)
+
+
+def _write(proof: "Proof", options: Options) -> None:
+    """After each scenario, so that what was found outlives whatever comes then."""
+    if proof.recordings and options.page_file is not None:
+        options.page_file.write_text(proof.page(), "utf-8")
+    if proof.recordings and options.rows_file is not None:
+        before = options.rows_file.read_bytes() if options.rows_file.exists() else b""
+        options.rows_file.write_bytes(proof.rows(before))
 
 
 def _told(recording: "Recording") -> str:
-    colour = "green" if recording.verdict == "pass" else "red"
+    colour = {"pass": "green", "fail": "red"}.get(recording.verdict, "yellow")
+    title = f"{click.style(recording.verdict, fg=colour, bold=True)}  {recording.scenario}"
+    if recording.reason:
+        return f"{title}  {recording.reason}"
+    if recording.pause_p99_s is None:
+        return "\n".join([title, *(f"  {breach}" for breach in recording.breaches)])
+    found = "" if recording.detected_s is None else f"found after {recording.detected_s:g} s, "
+    whole = "never" if recording.recovered_s is None else f"after {recording.recovered_s:g} s"
     lines = [
-        f"{click.style(recording.verdict, fg=colour, bold=True)}  {recording.scenario}",
+        title,
         f"  acknowledged  {recording.acked:,}",
         f"  lost          {recording.lost}",
         f"  duplicated    {recording.duplicated}",
         f"  reordered     {recording.reordered}",
         f"  pause         p99 {recording.pause_p99_s:g} s of {recording.budget_s:g} s, max {recording.pause_max_s:g} s",
+        f"  sends waited  p99 {recording.send_p99_s:g} s",
+        f"  fault         {found}overcome {whole}",
         *(f"  {breach}" for breach in recording.breaches),
     ]
     return "\n".join(lines)
-
-
-def _write_page(path: Path, recordings: "Sequence[Recording]") -> None:
-    import os
-    import platform
-
-    from posthouse.load.chaos.page import page
-
-    machine = (
-        f"Everything ran on one machine: {os.cpu_count()} cores, {platform.system()} {platform.release()}."
-    )
-    path.write_text(page(recordings, machine), "utf-8")

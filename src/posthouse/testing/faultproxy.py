@@ -87,18 +87,20 @@ class FaultProxy:
     async def review(self) -> None:
         """Ask the judge again about every connection."""
         self._reviews += 1
-        for connection in list(self._connections):
-            await self._judge_one(connection)
+        await asyncio.gather(*(self._judge_one(connection) for connection in self._connections))
 
-    def reset(self) -> None:
-        """End all connections at once, as a router that forgot them does (RST)."""
-        for connection in list(self._connections):
+    def reset(self, concerned: Callable[[int], bool] = lambda source: True) -> None:
+        """End connections at once, as a router that forgot them does (RST): those from `concerned` ports."""
+        for connection in self._chosen(concerned):
             connection.reset()
 
-    def half_open(self) -> None:
+    def half_open(self, concerned: Callable[[int], bool] = lambda source: True) -> None:
         """The server's ends are closed and the clients are never told, as when a server loses its power."""
-        for connection in list(self._connections):
+        for connection in self._chosen(concerned):
             connection.abandon()
+
+    def _chosen(self, concerned: Callable[[int], bool]) -> list["Connection"]:
+        return [connection for connection in self._connections if concerned(connection.source)]
 
     async def _same_for_all(self, _source: int) -> Faults:
         return self._faults

@@ -3,6 +3,7 @@
 from xml.etree import ElementTree as ET
 
 import msgspec
+import pytest
 
 from posthouse.load.chaos.chart import timeline
 from posthouse.load.chaos.page import page
@@ -20,6 +21,8 @@ RUN = Recording(
     pause_p50_s=0.4,
     pause_p99_s=1.5,
     pause_max_s=2.5,
+    detected_s=1.9,
+    runs=1,
     timeline=tuple(Moment(float(at), 500, 15_000, 8.0, 40.0) for at in range(30)),
     marks=(Mark(10.0, "node-1 & its processes killed"), Mark(20.0, "node-1 started", "repair")),
 )
@@ -33,8 +36,18 @@ def test_a_run_passes_when_nothing_is_broken_and_the_99th_percentile_keeps_the_b
         {"reordered": 1},
         {"pause_p99_s": 2.1},
         {"breaches": ("x",)},
+        {"pause_p99_s": None},
     ):
         assert msgspec.structs.replace(RUN, **change).verdict == "fail", change
+
+
+def test_what_could_not_be_run_has_neither_passed_nor_failed() -> None:
+    skipped = msgspec.structs.replace(RUN, reason="there is no disk", pause_p99_s=None, acked=0)
+    assert skipped.verdict == "skipped"
+    text = page([RUN, skipped], "2 cores")
+    assert "1 of 1 scenarios" in text
+    assert "1 could not be run" in text
+    assert "there is no disk" in text
 
 
 def test_machines_read_the_counts_without_the_timeline() -> None:
@@ -60,10 +73,30 @@ def test_a_page_with_nothing_broken_says_so() -> None:
     assert "None was lost" in page([RUN], "2 cores")
 
 
-def test_a_chart_is_well_formed_and_shows_every_mark() -> None:
+def test_a_chart_is_well_formed_and_numbers_every_mark_as_the_list_beside_it_does() -> None:
     drawn = ET.fromstring(timeline(RUN))
-    texts = [element.text for element in drawn.iter("text")]
-    assert {mark.what for mark in RUN.marks} <= set(texts)
+    badges = [element.text for element in drawn.iter("text") if element.get("class") == "badge"]
+    assert badges == ["1", "2"]
+    assert [element.text for element in drawn.iter("title")] == [mark.what for mark in RUN.marks]
+    text = page([RUN], "2 cores")
+    assert text.index("<b>1</b> <i>10.0 s</i> node-1 &amp; its") < text.index(
+        "<b>2</b> <i>20.0 s</i> node-1 started"
+    )
+
+
+def test_the_time_from_a_fault_to_its_repair_is_tinted_and_badges_do_not_cover_each_other() -> None:
+    marks = tuple(Mark(10.0 + each / 10, f"fault {each}") for each in range(2))
+    drawn = ET.fromstring(
+        timeline(msgspec.structs.replace(RUN, marks=(*marks, Mark(20.0, "mended", "repair"))))
+    )
+    (trouble,) = drawn.iter("rect")
+    first, second, last = drawn.iter("circle")
+    assert float(trouble.get("x", "")) == float(first.get("cx", ""))
+    assert float(trouble.get("width", "")) == pytest.approx(
+        float(last.get("cx", "")) - float(first.get("cx", "")), abs=0.2
+    )
+    assert first.get("cy") != second.get("cy")
+    assert first.get("cy") == last.get("cy")
 
 
 def test_a_run_without_deliveries_is_drawn_too() -> None:

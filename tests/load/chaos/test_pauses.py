@@ -2,7 +2,7 @@
 
 import pytest
 
-from posthouse.load.chaos.pauses import pause_s, percentile
+from posthouse.load.chaos.pauses import pause_s, percentile, wait_s
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,19 @@ def test_a_percentile_is_a_value_that_was_there_and_never_below_its_share() -> N
     assert percentile(values, 1.0) == 300.0
     assert percentile([7.0], 0.99) == 7.0
     assert percentile([], 0.99) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("sends", "wait"),
+    [
+        ([(10.0, 10.5), (11.0, 13.0)], 2.0),
+        ([(8.0, 10.5)], 0.5),
+        ([(14.0, 99.0)], 1.0),
+        ([(5.0, 9.0), (15.5, 16.0)], 0.0),
+        ([], 0.0),
+    ],
+)
+def test_a_wait_is_that_of_the_slowest_send_as_far_as_it_lies_within(
+    sends: list[tuple[float, float]], wait: float
+) -> None:
+    assert wait_s(sends, since=10.0, until=15.0) == pytest.approx(wait)

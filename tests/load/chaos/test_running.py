@@ -1,10 +1,22 @@
 """From what clients saw in several runs to one recording."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from posthouse.load.chaos.crew import Second
 from posthouse.load.chaos.recording import Mark, Moment
-from posthouse.load.chaos.running import Run, moments_of, recording_of, recovered_s
+from posthouse.load.chaos.running import (
+    Look,
+    Run,
+    breaches_of,
+    moments_of,
+    recording_of,
+    recovered_s,
+    skipped,
+    worst_of,
+)
+from posthouse.load.chaos.scenario import Window
 from posthouse.load.chaos.scenarios import SCENARIOS
 from posthouse.load.chaos.site import Load
 from posthouse.testing.history import Verdict
@@ -18,6 +30,9 @@ GOOD = Run(
     seconds=30.0,
     recovered_s=1.0,
     quiet=[0.05] * 100,
+    waits=[0.2] * 100,
+    detected_s=0.7,
+    budget_s=2.0,
 )
 SCENARIO = SCENARIOS["kill-node"]
 
@@ -32,6 +47,46 @@ def test_all_runs_count_and_the_timeline_is_that_of_the_longest_pause() -> None:
     assert recording.recovered_s == 3.0
     assert recording.timeline == (Moment(0.0, 1, 1),)
     assert recording.verdict == "pass"
+
+
+def test_it_is_found_when_every_run_has_found_it() -> None:
+    assert recording_of(SCENARIO, [GOOD, GOOD._replace(detected_s=1.5)], Load()).detected_s == 1.5
+    assert recording_of(SCENARIO, [GOOD, GOOD._replace(detected_s=None)], Load()).detected_s is None
+
+
+def test_of_windows_that_are_allowed_the_same_the_worst_is_reported_and_of_others_what_they_exceed() -> None:
+    looks = [
+        look(Window("both ways", 0, 9, 3.0), 1.0),
+        look(Window("one way", 0, 9, 3.0), 2.0),
+        look(Window("others", 0, 9, 1.0, "b"), 1.5),
+    ]
+    worst = worst_of(looks, SCENARIO)
+    assert worst.window.what == "one way"
+    assert breaches_of(looks, worst) == ["others: p99 1.5 s, allowed 1 s"]
+
+
+def test_where_every_window_has_its_own_budget_the_one_that_used_most_of_it_is_reported() -> None:
+    looks = [look(Window("kill", 0, 9, 2.0), 1.9), look(Window("freeze", 0, 9, 8.0), 4.0)]
+    worst = worst_of(looks, SCENARIO._replace(varied=True))
+    assert worst.window.what == "kill"
+    varied = recording_of(SCENARIO._replace(varied=True), [GOOD._replace(budget_s=8.0)], Load(seed=7))
+    assert (varied.budget_s, varied.seed) == (8.0, 7)
+
+
+def test_sends_that_wait_longer_than_they_may_break_it() -> None:
+    window = Window("cut", 0, 9, 3.0, sends_s=5.0)
+    slow, fast = look(window, 1.0, waits=[6.0]), look(window, 1.0, waits=[4.0])
+    assert breaches_of([slow], slow) == ["cut: sends waited 6.0 s (p99), allowed 5 s"]
+    assert breaches_of([fast], fast) == []
+
+
+def test_what_cannot_be_run_says_why_and_counts_nothing() -> None:
+    recording = skipped(SCENARIO, "there is no disk")
+    assert (recording.verdict, recording.reason, recording.acked) == ("skipped", "there is no disk", 0)
+
+
+def look(window: Window, pause: float, waits: Sequence[float] = ()) -> Look:
+    return Look(window, [pause] * 100, list(waits))
 
 
 def test_one_bad_run_fails_the_scenario() -> None:

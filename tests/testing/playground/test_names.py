@@ -67,3 +67,22 @@ async def test_what_does_not_run_can_not_be_killed(playground: Playground) -> No
 async def test_nothing_is_cut_where_no_proxies_stand(playground: Playground) -> None:
     with pytest.raises(Refused, match="no fault proxies"):
         await playground.cut("node-1", "both")
+
+
+async def test_workers_have_consecutive_ports_of_their_own(tmp_path: Path) -> None:
+    playground = Playground(tmp_path, Plan(nodes=2, workers=2), NOWHERE, SystemClock())
+    taken = [
+        first.listen + number
+        for node in playground.nodes
+        for first, count in ((node.port, 3), (node.agent_port, 2))
+        for number in range(count)
+    ]
+    assert len(taken) == len(set(taken))
+    await playground.close()
+
+
+async def test_disks_are_filled_only_where_nobody_else_needs_them(playground: Playground) -> None:
+    with pytest.raises(Refused, match="no disk of its own"):
+        await playground.disk("database-a-1", "fill")
+    with pytest.raises(Refused, match="no workers"):
+        await playground.hang("node-1")

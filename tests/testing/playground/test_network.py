@@ -36,6 +36,21 @@ async def test_a_host_that_is_cut_off_is_so_in_what_leads_to_it_and_in_what_it_b
     assert net.verdict("it", "other") == NONE
 
 
+@pytest.mark.parametrize(
+    ("way", "into_it", "out_of_it"),
+    [("both", CUT, CUT), ("in", TO_SERVER, TO_CLIENT), ("out", TO_CLIENT, TO_SERVER)],
+)
+async def test_a_host_may_be_cut_off_from_some_only(way: Way, into_it: Faults, out_of_it: Faults) -> None:
+    net = network()
+    await net.cut_from("it", ("cache", "it"), way)
+    assert net.verdict("it", "cache") == into_it
+    assert net.verdict("cache", "it") == out_of_it
+    assert net.verdict("it", "other") == net.verdict("other", "it") == net.verdict("it", "it") == NONE
+    assert (net.cut_of("it"), net.cut_of("cache")) == ("some", "")
+    await net.heal("it")
+    assert net.verdict("it", "cache") == NONE
+
+
 async def test_a_connection_is_known_by_the_process_that_began_it() -> None:
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(100):
@@ -58,6 +73,12 @@ async def test_a_connection_is_known_by_the_process_that_began_it() -> None:
                 await reader.read(1)
         await net.heal("here")
         assert await reader.read(1) == b"b"
+        await net.reset("another")
+        writer.write(b"c")
+        assert await reader.read(1) == b"c"
+        await net.reset("here")
+        with pytest.raises(ConnectionResetError):
+            await reader.read(1)
     finally:
         writer.close()
         await net.close()

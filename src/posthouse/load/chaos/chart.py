@@ -1,96 +1,124 @@
-"""Timelines as SVG: throughput above, latency below, and lines where something was done. Pure."""
+"""Timelines as SVG: throughput above, latency below, and numbered lines where something was done. Pure.
 
-from collections.abc import Callable, Sequence
+The numbers stand for the marks in their order, which `numbered` gives to whoever writes the list beside the chart.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from math import ceil, log10
 
 from posthouse.load.chaos.recording import Mark, Moment, Recording
 
-WIDTH, LEFT, RIGHT = 940, 58, 12
-UPPER = (46, 190)
-LOWER = (226, 340)
-HEIGHT = 372
-LABEL_ROWS = 3
-LABEL_PX = 12
+WIDTH, LEFT, RIGHT = 940, 58, 14
+BADGES = (14, 36)
+BADGE_PX = 9
+UPPER = (78, 198)
+LOWER = (242, 344)
+HEIGHT = 370
+SHARE_MAX = 1.5
+TICKS_MAX = 14
+TICKS_S = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 3600)
 
 Scale = Callable[[float], float]
+Point = tuple[float, float]
 
 
 def timeline(recording: Recording) -> str:
     """The chart of one run."""
-    moments = recording.timeline
+    moments, marks = recording.timeline, numbered(recording.marks)
     across = _linear(moments[0].at_s, max(moments[-1].at_s, moments[0].at_s + 1), LEFT, WIDTH - RIGHT)
-    drawn = [*_throughput(moments, across), *_latency(moments, across), *_seconds(moments, across)]
-    drawn += _marks(recording.marks, across)
+    drawn = [*_troubled(marks, across), *_marks(marks, across), *_throughput(moments, across)]
+    drawn += [*_latency(moments, across), *_seconds(moments, across)]
     title = f"Throughput and latency during {recording.scenario}"
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(drawn)}</svg>'
     )
 
 
+def numbered(marks: Sequence[Mark]) -> list[Mark]:
+    """The marks in the order of their numbers, which begin with 1."""
+    return sorted(marks, key=lambda mark: mark.at_s)
+
+
+def _troubled(marks: Sequence[Mark], across: Scale) -> Iterator[str]:
+    """The times from a fault until something is repaired, as a tinted ground."""
+    begun: float | None = None
+    for mark in marks:
+        if mark.kind == "fault" and begun is None:
+            begun = mark.at_s
+        elif mark.kind == "repair" and begun is not None:
+            x, width = across(begun), across(mark.at_s) - across(begun)
+            top, bottom = UPPER[0], LOWER[1]
+            yield f'<rect class="trouble" x="{x:.1f}" y="{top}" width="{width:.1f}" height="{bottom - top}"/>'
+            begun = None
+
+
 def _throughput(moments: Sequence[Moment], across: Scale) -> list[str]:
-    """Deliveries are many times the sends, so each has a scale of its own, by its own median."""
-    drawn = _frame(UPPER, "of its usual rate")
-    up = _linear(0.0, 2.0, UPPER[1], UPPER[0])
-    for share in (0.0, 0.5, 1.0, 1.5, 2.0):
+    """Deliveries are many times the sends, so each is drawn as a share of its own median."""
+    drawn = [_title("Messages each second, compared with the usual", UPPER)]
+    up = _linear(0.0, SHARE_MAX, UPPER[1], UPPER[0])
+    for share in (0.0, 0.5, 1.0, 1.5):
         drawn += _grid(up(share), f"{share:.0%}")
-    for name, style, x in (("delivered", "one", 200), ("acked", "two", 420)):
+    for name, words, style, x in (("delivered", "received", "one", 480), ("acked", "accepted", "two", 710)):
         counts = [getattr(moment, name) for moment in moments]
         usual = sorted(counts)[len(counts) // 2] or 1
         points = [
-            (across(m.at_s), up(min(count / usual, 2.0))) for m, count in zip(moments, counts, strict=True)
+            (across(moment.at_s), up(min(count / usual, SHARE_MAX)))
+            for moment, count in zip(moments, counts, strict=True)
         ]
-        drawn += [
-            _line(points, style),
-            _legend(x, UPPER[1] + 16, f"{name}, usually {usual:,} a second", style),
-        ]
+        if style == "one":
+            drawn.append(_area(points, UPPER[1], style))
+        drawn += [_line(points, style), _legend(x, UPPER, f"{words}, usually {usual:,} a second", style)]
     return drawn
 
 
 def _latency(moments: Sequence[Moment], across: Scale) -> list[str]:
-    drawn = _frame(LOWER, "ms to deliver")
+    drawn = [_title("Time from sending to receiving, in milliseconds", LOWER)]
     top = max(2, ceil(log10(max((moment.p99_ms for moment in moments), default=1.0) + 1)))
     up = _linear(0.0, float(top), LOWER[1], LOWER[0])
     for power in range(top + 1):
         drawn += _grid(up(float(power)), f"{10**power:,}")
-    for name, style, x in (("p50_ms", "one", 200), ("p99_ms", "three", 300)):
+    for name, words, style, x in (
+        ("p50_ms", "half of them", "one", 480),
+        ("p99_ms", "99 % of them took no longer", "three", 710),
+    ):
         points = [
             (across(moment.at_s), up(log10(max(getattr(moment, name), 1.0))))
             for moment in moments
             if moment.p50_ms
         ]
-        drawn += [_line(points, style), _legend(x, LOWER[1] + 28, name.removesuffix("_ms"), style)]
+        drawn += [_line(points, style), _legend(x, LOWER, words, style)]
     return drawn
 
 
 def _seconds(moments: Sequence[Moment], across: Scale) -> list[str]:
     last = moments[-1].at_s
-    step = next(
-        each for each in (5, 10, 20, 30, 60, 120, 300, 600, 3600) if last / each <= 14 or each == 3600
-    )
+    step = next(each for each in TICKS_S if last / each <= TICKS_MAX or each == TICKS_S[-1])
     return [
-        f'<text class="label" x="{across(at):.1f}" y="{LOWER[1] + 14}" text-anchor="middle">{at} s</text>'
+        f'<text class="label" x="{across(at):.1f}" y="{LOWER[1] + 18}" text-anchor="middle">{at} s</text>'
         for at in range(0, int(last) + 1, step)
         if at >= moments[0].at_s
     ]
 
 
-def _marks(marks: Sequence[Mark], across: Scale) -> list[str]:
-    """Labels take turns in a few rows, so that neighbours do not cover each other."""
-    drawn = []
-    for number, mark in enumerate(sorted(marks, key=lambda mark: mark.at_s)):
-        x, y = across(mark.at_s), 11 + LABEL_PX * (number % LABEL_ROWS)
-        anchor = "end" if x > WIDTH * 0.72 else "start"
-        shift = -4 if anchor == "end" else 4
-        drawn.append(f'<line class="{mark.kind}" x1="{x:.1f}" x2="{x:.1f}" y1="{y - 8}" y2="{LOWER[1]}"/>')
-        drawn.append(
-            f'<text class="{mark.kind}" x="{x + shift:.1f}" y="{y}" text-anchor="{anchor}">{escape(mark.what)}</text>'
+def _marks(marks: Sequence[Mark], across: Scale) -> Iterator[str]:
+    """Badges that would cover each other stand in two rows."""
+    taken = [-1.0 * WIDTH] * len(BADGES)
+    for number, mark in enumerate(marks, 1):
+        x = across(mark.at_s)
+        row = next(
+            (row for row, last in enumerate(taken) if x - last > 2 * BADGE_PX + 2), taken.index(min(taken))
         )
-    return drawn
+        taken[row] = x
+        y = BADGES[row]
+        yield f'<line class="{mark.kind}" x1="{x:.1f}" x2="{x:.1f}" y1="{y + BADGE_PX}" y2="{LOWER[1]}"/>'
+        told = f"<title>{escape(mark.what)}</title>"
+        yield f'<circle class="{mark.kind}" cx="{x:.1f}" cy="{y}" r="{BADGE_PX}">{told}</circle>'
+        yield f'<text class="badge" x="{x:.1f}" y="{y + 4}" text-anchor="middle">{number}</text>'
 
 
-def _frame(area: tuple[int, int], title: str) -> list[str]:
-    return [f'<text class="label" x="{LEFT}" y="{area[1] + (16 if area is UPPER else 28)}">{title}</text>']
+def _title(text: str, area: tuple[int, int]) -> str:
+    return f'<text class="title" x="{LEFT}" y="{area[0] - 14}">{text}</text>'
 
 
 def _grid(y: float, label: str) -> list[str]:
@@ -100,13 +128,25 @@ def _grid(y: float, label: str) -> list[str]:
     ]
 
 
-def _legend(x: int, y: int, text: str, style: str) -> str:
-    return f'<text class="{style}" x="{x}" y="{y}">{text}</text>'
+def _legend(x: int, area: tuple[int, int], text: str, style: str) -> str:
+    y = area[0] - 14
+    return (
+        f'<line class="{style} key" x1="{x - 22}" x2="{x - 6}" y1="{y - 4}" y2="{y - 4}"/>'
+        f'<text class="label" x="{x}" y="{y}">{text}</text>'
+    )
 
 
-def _line(points: Sequence[tuple[float, float]], style: str) -> str:
-    path = " ".join(f"{'L' if number else 'M'}{x:.1f} {y:.1f}" for number, (x, y) in enumerate(points))
-    return f'<path class="{style}" d="{path}"/>'
+def _line(points: Sequence[Point], style: str) -> str:
+    return f'<path class="{style}" d="{_path(points)}"/>'
+
+
+def _area(points: Sequence[Point], ground: float, style: str) -> str:
+    closed = f"{_path(points)} L{points[-1][0]:.1f} {ground} L{points[0][0]:.1f} {ground} Z"
+    return f'<path class="{style} area" d="{closed}"/>'
+
+
+def _path(points: Sequence[Point]) -> str:
+    return " ".join(f"{'L' if number else 'M'}{x:.1f} {y:.1f}" for number, (x, y) in enumerate(points))
 
 
 def _linear(low: float, high: float, start: float, end: float) -> Scale:

@@ -8,6 +8,7 @@ import asyncio
 import ssl
 from collections import Counter
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -21,7 +22,8 @@ from posthouse.load.backend import Backend
 from posthouse.load.bench.latencies import Latencies
 from posthouse.load.bench.passes import Passes
 from posthouse.load.bench.stamp import stamp_of, stamped
-from posthouse.load.chaos.pauses import pause_s
+from posthouse.load.chaos.content import sentences
+from posthouse.load.chaos.pauses import pause_s, wait_s
 from posthouse.model.entry import MESSAGE
 from posthouse.testing.history import History, Verdict
 
@@ -76,6 +78,11 @@ class Crew:
         self._convs: dict[str, list[str]] = {}
         self._histories: dict[str, History] = {}
         self._deliveries: dict[tuple[str, str], list[float]] = {}
+        self._sends: dict[tuple[str, str], list[tuple[float, float]]] = {}
+        """By user and conversation: when a send was posted, and when it was acknowledged."""
+        self._unanswered: dict[tuple[str, str], tuple[str, float]] = {}
+        """By user and client_id: the conversation, and when it was posted."""
+        self._sentences = [""]
         self._sockets: list[tuple[Transport, Receiver]] = []
         self._seconds: dict[int, Second] = {}
         self._latencies: dict[int, Latencies] = {}
@@ -84,7 +91,7 @@ class Crew:
         self._endings: Counter[str] = Counter()
         self._through = ""
         self._connected_at: dict[str, float] = {}
-        self._in_flight = self._failed = self._retries = 0
+        self._failed = self._retries = 0
         self._talking = False
 
     async def close(self) -> None:
@@ -93,8 +100,16 @@ class Crew:
         await asyncio.gather(*(client.close() for client in self._clients.values()))
         await self._runtime.close()
 
-    async def enter(self, address: str, folder: str, convs: dict[str, list[str]], through: str = "") -> None:
-        """Connect a client for each user, each in its conversations.
+    async def enter(
+        self,
+        address: str,
+        folder: str,
+        convs: dict[str, list[str]],
+        through: str = "",
+        log: str = "",
+        seed: int = 0,
+    ) -> None:
+        """Connect a client for each user, each in its conversations. What they will say is in the chat log `log`.
 
         `through`: the first connections go through this balancer, wherever the client chose to go: as those do that
         know no other address yet.
@@ -102,6 +117,7 @@ class Crew:
         self._through = urlsplit(through).netloc
         passes = Passes(Path(folder), self._clock)
         self._convs |= convs
+        self._sentences = sentences(Path(log) if log else None, seed)
         for conv in {conv for own in convs.values() for conv in own}:
             self._histories.setdefault(conv, History(conv))
         entering = [self._enter(user, address, passes.token(user)) for user in convs]
@@ -118,9 +134,9 @@ class Crew:
         """Post no more, and wait until all is acknowledged; how many are not after `timeout_s`."""
         self._talking = False
         give_up_at = self._clock.monotonic() + timeout_s
-        while self._in_flight and self._clock.monotonic() < give_up_at:
+        while self._unanswered and self._clock.monotonic() < give_up_at:
             await self._clock.sleep(POLL_S)
-        return self._in_flight
+        return len(self._unanswered)
 
     async def watch(self) -> None:
         """Count reconnections from now on."""
@@ -132,7 +148,7 @@ class Crew:
         return Standing(
             clients=len(self._clients),
             connected=sum(client.connected for client in self._clients.values()),
-            unacknowledged=self._in_flight,
+            unacknowledged=len(self._unanswered),
             failed=self._failed,
             nodes=dict(
                 Counter(self._node_of[user] for user, client in self._clients.items() if client.connected)
@@ -163,6 +179,26 @@ class Crew:
             if conv in wanted:
                 streams.setdefault(user, []).extend(times)
         return [pause_s(sorted(times), since, until) for times in streams.values()]
+
+    async def waits(self, since: float, until: float, convs: list[str] | None) -> list[float]:
+        """How long each client's slowest send waited for its ack, between `since` and `until`."""
+        waiting: dict[str, list[tuple[float, float]]] = {}
+        for (user, conv), sends in self._sends.items():
+            if convs is None or conv in convs:
+                waiting.setdefault(user, []).extend(sends)
+        for (user, _), (conv, posted_at) in self._unanswered.items():
+            if convs is None or conv in convs:
+                waiting.setdefault(user, []).append((posted_at, until))
+        return [wait_s(waiting.get(user, ()), since, until) for user in self._clients]
+
+    async def acks(self, since: float, until: float, convs: list[str] | None) -> int:
+        """How many sends were acknowledged between `since` and `until`."""
+        return sum(
+            since < acked_at <= until
+            for (_, conv), sends in self._sends.items()
+            if convs is None or conv in convs
+            for _, acked_at in sends
+        )
 
     async def seconds(self) -> dict[int, Second]:
         """What happened in each second of the monotonic clock."""
@@ -247,30 +283,36 @@ class Crew:
             for conv in convs:
                 members.setdefault(conv, []).append(user)
         turns = list(members.items())
-        due, number = self._clock.monotonic(), 0
-        while self._talking:
+        due = self._clock.monotonic()
+        for number in count():
+            if not self._talking:
+                return
             conv, users = turns[number % len(turns)]
-            self._post(users[number // len(turns) % len(users)], conv)
-            number += 1
+            self._post(
+                users[number // len(turns) % len(users)], conv, self._sentences[number % len(self._sentences)]
+            )
             due = max(due + 1 / per_s, self._clock.monotonic() - LATE_S_MAX)
             await self._clock.sleep(due - self._clock.monotonic())
 
-    def _post(self, user: str, conv: str) -> None:
-        posted = self._clients[user].post(conv, stamped(self._clock.monotonic()))
+    def _post(self, user: str, conv: str, text: str) -> None:
+        now = self._clock.monotonic()
+        posted = self._clients[user].post(conv, stamped(now) | {"text": text})
         self._histories[conv].sent((user, DEVICE), posted.client_id)
-        self._in_flight += 1
+        self._unanswered[user, posted.client_id] = (conv, now)
         posted.acked.add_done_callback(partial(self._answered, user, posted))
 
     def _answered(self, user: str, posted: Posted, answer: "asyncio.Future[Sent]") -> None:
-        self._in_flight -= 1
+        posted_at = self._unanswered.pop((user, posted.client_id))[1]
         if answer.cancelled():
             return
         history = self._histories[posted.conv]
         if answer.exception() is not None:
             history.refused((user, DEVICE), posted.client_id)
             return
+        now = self._clock.monotonic()
         history.acked((user, DEVICE), posted.client_id, answer.result().seq)
-        self._at(int(self._clock.monotonic())).acked += 1
+        self._sends.setdefault((user, posted.conv), []).append((posted_at, now))
+        self._at(int(now)).acked += 1
 
     async def _count_connected(self) -> None:
         while True:

@@ -18,6 +18,15 @@ def pause_s(deliveries: Sequence[float], since: float, until: float) -> float:
     return max(later - earlier for earlier, later in pairwise(edges))
 
 
+def wait_s(sends: Iterable[tuple[float, float]], since: float, until: float) -> float:
+    """How long the slowest send waited for its ack, of the time between `since` and `until` only.
+
+    `sends` are the times of posting and of the ack.
+    """
+    within = (min(acked, until) - max(posted, since) for posted, acked in sends)
+    return max((waited for waited in within if waited > 0), default=0.0)
+
+
 def percentile(values: Iterable[float], share: float) -> float:
     """The value that `share` (0 to 1) of all stay at or below; 0.0 where there are none."""
     rising = sorted(values)

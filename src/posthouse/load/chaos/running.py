@@ -1,5 +1,6 @@
 """Runs scenarios on a local cluster, each so many times, and makes one recording of each from all its runs."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -9,10 +10,11 @@ from posthouse.load.bench.latencies import Latencies, sum_of
 from posthouse.load.chaos.crew import Second
 from posthouse.load.chaos.pauses import percentile
 from posthouse.load.chaos.recording import Mark, Moment, Recording
-from posthouse.load.chaos.scenarios import Scenario, Window
-from posthouse.load.chaos.site import Load, NotHealthy, Site
+from posthouse.load.chaos.scenario import Scenario, Window
+from posthouse.load.chaos.site import CommandFailed, Load, NotHealthy, Site
 from posthouse.testing.history import Verdict
-from posthouse.testing.playground.cluster import LocalCluster
+from posthouse.testing.playground.cluster import LocalCluster, NotRunning
+from posthouse.testing.playground.plan import Plan, Refused
 
 BREACHES_SHOWN_MAX = 10
 QUIET_S = 5.0
@@ -21,7 +23,7 @@ STEADY_SHARE = 0.8
 
 
 class Run(NamedTuple):
-    """One run of a scenario. Pauses are those of its first window."""
+    """One run of a scenario. Pauses are those of its worst window, waits those of its sends meanwhile."""
 
     verdict: Verdict
     pauses: list[float]
@@ -31,14 +33,36 @@ class Run(NamedTuple):
     seconds: float
     recovered_s: float | None
     quiet: list[float]
+    waits: Sequence[float] = ()
+    detected_s: float | None = None
+    budget_s: float = 0.0
+
+
+class Look(NamedTuple):
+    """What clients saw in a window."""
+
+    window: Window
+    pauses: list[float]
+    waits: list[float]
+
+    @property
+    def share(self) -> float:
+        """How much of its budget the 99th percentile takes."""
+        return percentile(self.pauses, 0.99) / self.window.budget_s
 
 
 class Chaos:
-    """Keeps one cluster for all scenarios; brings up another one when a scenario has left it broken."""
+    """Keeps one cluster for all scenarios that can share it, and brings up another one when one needs other parts, or
+    has left it broken. `plan` is what scenarios change to their needs."""
 
     def __init__(
-        self, open_cluster: Callable[[], LocalCluster], load: Load, tell: Callable[[str], None]
+        self,
+        plan: Plan,
+        load: Load,
+        tell: Callable[[str], None],
+        open_cluster: Callable[[Plan], LocalCluster] = LocalCluster,
     ) -> None:
+        self._plan = plan
         self._open_cluster = open_cluster
         self._load = load
         self._tell = tell
@@ -52,20 +76,26 @@ class Chaos:
             cluster.__exit__()
 
     async def record(self, scenario: Scenario, runs: int) -> Recording:
-        """Run a scenario so many times."""
+        """Run a scenario so many times; where it cannot be run, the recording says why."""
+        reason = scenario.missing()
+        if reason:
+            self._tell(f"{scenario.name}: skipped, {reason}")
+            return skipped(scenario, reason)
         done = []
         for number in range(1, runs + 1):
             self._tell(f"{scenario.name}, run {number} of {runs}")
-            done.append(await self._run(scenario))
+            try:
+                done.append(await self._run(scenario))
+            except (Refused, NotRunning, NotHealthy, CommandFailed, TimeoutError) as error:
+                self.close()
+                return broken_off(scenario, f"Run {number} broke off: {error}")
         return recording_of(scenario, done, self._load)
 
     async def _run(self, scenario: Scenario) -> Run:
-        if self._cluster is None:
-            self._cluster = self._open_cluster()
-            self._cluster.__enter__()
+        cluster = self._cluster_for(scenario.plan(self._plan))
         self._runs += 1
-        load = Load(self._load.rate, scenario.clients or self._load.clients)
-        async with Site(self._cluster, load, f"c{self._runs}") as site:
+        load = self._load._replace(clients=scenario.clients or self._load.clients)
+        async with Site(cluster, load, f"c{self._runs}") as site:
             await site.healthy()
             await site.enter(through_balancer=scenario.balancer)
             begun = site.now()
@@ -76,43 +106,80 @@ class Chaos:
             except NotHealthy as error:
                 site.breaches.append(f"The cluster is {error}.")
             await site.hush()
-            run = await _seen(site, windows, begun)
+            run = await _seen(site, scenario, windows, begun)
         if scenario.spoils or any("not whole" in breach for breach in run.breaches):
             self.close()
         return run
 
+    def _cluster_for(self, plan: Plan) -> LocalCluster:
+        if self._cluster is not None and self._cluster.plan != plan:
+            self.close()
+        if self._cluster is None:
+            self._tell("bringing up a cluster")
+            self._cluster = self._open_cluster(plan)
+            self._cluster.__enter__()
+        return self._cluster
 
-async def _seen(site: Site, windows: list[Window], begun: float) -> Run:
+
+async def _seen(site: Site, scenario: Scenario, windows: list[Window], begun: float) -> Run:
     verdict = await site.judge()
-    breaches = [*site.breaches, *(breach.reason for breach in verdict.breaches)]
+    looks = [await _look(site, window) for window in windows]
+    worst = worst_of(looks, scenario)
+    since = worst.window.since
+    breaches = [*site.breaches, *(breach.reason for breach in verdict.breaches), *breaches_of(looks, worst)]
     if verdict.contradicted:
         breaches.append(f"{verdict.contradicted} times clients were told or shown what contradicts the log.")
-    first = windows[0]
-    pauses = await _pauses(site, first)
-    for window in windows[1:]:
-        p99 = percentile(await _pauses(site, window), 0.99)
-        if p99 > window.budget_s:
-            breaches.append(f"{window.what}: p99 {p99:.1f} s, allowed {window.budget_s:g} s")
+    failed = (await site.standings()).failed
+    if failed:
+        breaches.append(f"{failed} sends failed for good.")
     moments = moments_of(await site.seconds(), begun)
     marks = [msgspec.structs.replace(mark, at_s=round(at - begun, 2)) for at, mark in site.marks]
+    signs = [at - since for at, said in await site.events(since) if re.search(scenario.sign, said)]
+    fault_at = min((at for at, mark in site.marks if mark.kind == "fault"), default=windows[0].since)
+    quiet = (
+        [] if worst.window.measured else await site.pauses(fault_at - QUIET_S, fault_at, worst.window.scope)
+    )
     return Run(
         verdict=verdict,
-        pauses=pauses,
+        pauses=worst.pauses,
         breaches=breaches,
         moments=moments,
         marks=marks,
         seconds=site.now() - begun,
-        recovered_s=recovered_s(moments, first.since - begun),
-        quiet=[]
-        if first.measured is not None
-        else await site.pauses(first.since - QUIET_S, first.since, first.scope),
+        recovered_s=recovered_s(moments, since - begun),
+        quiet=quiet,
+        waits=worst.waits,
+        detected_s=round(max(0.0, signs[0]), 2) if scenario.sign and signs else None,
+        budget_s=worst.window.budget_s,
     )
 
 
-async def _pauses(site: Site, window: Window) -> list[float]:
+async def _look(site: Site, window: Window) -> Look:
+    waits = await site.waits(window.since, window.until, window.scope)
     if window.measured is not None:
-        return list(window.measured)
-    return await site.pauses(window.since, window.until, window.scope)
+        return Look(window, list(window.measured), waits)
+    return Look(window, await site.pauses(window.since, window.until, window.scope), waits)
+
+
+def worst_of(looks: Sequence[Look], scenario: Scenario) -> Look:
+    """The one that is reported: of those that are allowed what the first is, or of all where each has its own."""
+    first = looks[0].window
+    alike = (first.budget_s, first.scope)
+    of = [look for look in looks if scenario.varied or (look.window.budget_s, look.window.scope) == alike]
+    return max(of, key=lambda look: look.share)
+
+
+def breaches_of(looks: Sequence[Look], worst: Look) -> list[str]:
+    """What exceeds its budget and is not reported anyway."""
+    breaches = []
+    for look in looks:
+        what, budget_s, sends_s = look.window.what, look.window.budget_s, look.window.sends_s
+        pause_s, wait_s = percentile(look.pauses, 0.99), percentile(look.waits, 0.99)
+        if look is not worst and pause_s > budget_s:
+            breaches.append(f"{what}: p99 {pause_s:.1f} s, allowed {budget_s:g} s")
+        if sends_s is not None and wait_s > sends_s:
+            breaches.append(f"{what}: sends waited {wait_s:.1f} s (p99), allowed {sends_s:g} s")
+    return breaches
 
 
 def moments_of(workers: list[dict[int, Second]], begun: float) -> list[Moment]:
@@ -151,11 +218,10 @@ def recording_of(scenario: Scenario, runs: list[Run], load: Load) -> Recording:
     pauses = [pause for run in runs for pause in run.pauses]
     worst = max(runs, key=lambda run: max(run.pauses, default=0.0))
     recovered = [run.recovered_s for run in runs if run.recovered_s is not None]
-    return Recording(
-        scenario=scenario.name,
-        title=scenario.title,
-        story=scenario.story,
-        budget_s=scenario.budget_s,
+    detected = [run.detected_s for run in runs if run.detected_s is not None]
+    return msgspec.structs.replace(
+        _blank(scenario),
+        budget_s=max(run.budget_s for run in runs) if scenario.varied else scenario.budget_s,
         acked=sum(run.verdict.acked for run in runs),
         lost=sum(run.verdict.lost for run in runs),
         duplicated=sum(run.verdict.duplicated for run in runs),
@@ -163,12 +229,36 @@ def recording_of(scenario: Scenario, runs: list[Run], load: Load) -> Recording:
         refused=sum(moment.refused for run in runs for moment in run.moments),
         pause_p50_s=round(percentile(pauses, 0.5), 2),
         pause_p99_s=round(percentile(pauses, 0.99), 2),
-        quiet_p99_s=round(percentile([pause for run in runs for pause in run.quiet], 0.99), 2),
         pause_max_s=round(max(pauses, default=0.0), 2),
+        quiet_p99_s=round(percentile([pause for run in runs for pause in run.quiet], 0.99), 2),
+        send_p99_s=round(percentile([wait for run in runs for wait in run.waits], 0.99), 2),
+        detected_s=max(detected, default=None) if len(detected) == len(runs) else None,
         recovered_s=max(recovered) if len(recovered) == len(runs) else None,
         clients=scenario.clients or load.clients,
         seconds=round(sum(run.seconds for run in runs), 1),
+        runs=len(runs),
+        seed=load.seed if scenario.varied else None,
         breaches=tuple(breach for run in runs for breach in run.breaches)[:BREACHES_SHOWN_MAX],
         timeline=tuple(worst.moments),
         marks=tuple(worst.marks),
+    )
+
+
+def skipped(scenario: Scenario, reason: str) -> Recording:
+    """What could not be run here, and why."""
+    return msgspec.structs.replace(_blank(scenario), reason=reason)
+
+
+def broken_off(scenario: Scenario, why: str) -> Recording:
+    """What could not be carried out though it should."""
+    return msgspec.structs.replace(_blank(scenario), breaches=(why,))
+
+
+def _blank(scenario: Scenario) -> Recording:
+    return Recording(
+        scenario=scenario.name,
+        title=scenario.title,
+        story=scenario.story,
+        promise=scenario.promise,
+        budget_s=scenario.budget_s,
     )

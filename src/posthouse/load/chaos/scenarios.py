@@ -1,233 +1,29 @@
-"""What is done to a cluster in each scenario, and how long a client may then be without deliveries.
+"""All scenarios: what is done to a cluster, and how long a client may then be without deliveries.
 
-Each is one row of the table in docs/chaos.md. A scenario returns the windows of time to look at.
+Each is one row of the table in docs/chaos.md, which gives the reasons for the budgets.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
+from msgspec.structs import replace
 
-from posthouse.app.secrets import DEFAULT_APP
-from posthouse.load.chaos.crew import Standing
-from posthouse.load.chaos.site import Site, databases_of
-from posthouse.model.ids import shard_of
-from posthouse.storage.append import SHARDS
-
-NOTHING_S = 1.0
-"""Nothing noticed: no client is without a delivery for longer than this, of two groups with a steady beat."""
-AFTER_S = 8.0
-SETTLED_S = 8.0
-SETTLING_ROUNDS_MAX = 6
-FULLEST_MAX = 1.1
-MOVED_SHARE_MAX = 0.25
-BACK_S = 10.0
-QUERIES_MAX = 2.0
+from posthouse.load.chaos import hosts, machines, several, wires
+from posthouse.load.chaos.scenario import NOTHING_S, Scenario
+from posthouse.testing.playground.clocks import why_no_wrong_clock
+from posthouse.testing.playground.disks import why_no_slow_disk, why_no_small_disk
+from posthouse.testing.playground.plan import Plan
+from posthouse.testing.playground.programs import find_programs
 
 
-class Window(NamedTuple):
-    """A time in which no more than 1 % of the clients may be without deliveries for longer than `budget_s`."""
-
-    what: str
-    since: float
-    until: float
-    budget_s: float
-    scope: str = ""
-    """The database whose conversations count, or the conversation; empty: all."""
-    measured: Sequence[float] | None = None
-    """Every client's pause, where that is not its longest time without a delivery."""
+def _proxied(plan: Plan) -> Plan:
+    return replace(plan, proxied=True)
 
 
-class Scenario(NamedTuple):
-    """`act` does it all, repairs included, while the clients go on. The first window is the one that is reported."""
-
-    name: str
-    title: str
-    story: str
-    budget_s: float
-    act: Callable[[Site], Awaitable[list[Window]]]
-    clients: int = 0
-    """0: as many as are asked for."""
-    balancer: bool = False
-    """True: clients begin with a connection through HAProxy, without which there is nothing to run."""
-    spoils: bool = False
-    """True: the cluster is another one afterwards, and no use to the next scenario."""
+def _acting(plan: Plan) -> Plan:
+    """Nodes that drain themselves when they alone are sick: by default they would only say that they would."""
+    return replace(plan, proxied=True, settings={"remedies.mode": "act", "remedies.drain_after_s": 5})
 
 
-async def kill_node(site: Site) -> list[Window]:
-    begun = site.now()
-    await site.do("kill", "node-2")
-    await site.sleep(12)
-    await site.repair("start", "node-2")
-    await site.sleep(AFTER_S)
-    return [Window("after the kill", begun, site.now(), 2.0)]
-
-
-async def freeze_node(site: Site) -> list[Window]:
-    begun = site.now()
-    await site.do("pause", "node-2")
-    await site.sleep(20)
-    thawed = site.now()
-    await site.repair("resume", "node-2")
-    await site.sleep(AFTER_S)
-    return [Window("frozen", begun, thawed, 8.0), Window("thawed", thawed, site.now(), 2.0)]
-
-
-async def rolling_restart(site: Site) -> list[Window]:
-    begun = site.now()
-    nodes = [part.name for part in (await site.status()).parts if part.group == "node"]
-    for node in nodes:
-        await site.do("stop", node, "note")
-        await site.do("start", node, "note")
-    await site.sleep(AFTER_S)
-    failed = (await site.standings()).failed
-    if failed:
-        site.breaches.append(f"{failed} sends failed.")
-    return [Window("the restarts", begun, site.now(), 1.0)]
-
-
-async def kill_cache_primary(site: Site) -> list[Window]:
-    begun = site.now()
-    await site.do("kill", "cache primary")
-    await site.sleep(15)
-    await site.repair("start", "cache")
-    await site.sleep(AFTER_S)
-    return [Window("after the kill", begun, site.now(), 5.0)]
-
-
-async def wipe_cache(site: Site) -> list[Window]:
-    begun = site.now()
-    await site.do("kill", "cache")
-    await site.sleep(20)
-    back = site.now()
-    await site.repair("start", "cache")
-    await site.sleep(20)
-    return [
-        Window("without a cache", begun, back, 2.0),
-        Window("5 s after it is back", back + 5, site.now(), NOTHING_S),
-    ]
-
-
-async def kill_database_primary(site: Site) -> list[Window]:
-    begun = site.now()
-    await site.do("kill", "database-a primary")
-    await site.sleep(40)
-    until = site.now()
-    await site.repair("start", "database-a")
-    await site.sleep(AFTER_S)
-    return [Window("its shards", begun, until, 30.0, "a"), *await _others(site, begun)]
-
-
-async def kill_database_replica(site: Site) -> list[Window]:
-    killed = site.now()
-    await site.do("kill", "database-a sync")
-    await site.sleep(15)
-    until = site.now()
-    await site.repair("start", "database-a")
-    await site.healthy()
-    frozen = site.now()
-    await site.do("pause", "database-a sync")
-    await site.sleep(20)
-    thawed = site.now()
-    await site.repair("resume", "database-a")
-    await site.sleep(AFTER_S)
-    return [
-        Window("killed: its shards", killed, until, 10.0, "a"),
-        Window("frozen: its shards", frozen, thawed, 10.0, "a"),
-        *await _others(site, killed),
-    ]
-
-
-async def kill_etcd(site: Site) -> list[Window]:
-    begun = site.now()
-    await site.do("kill", "etcd leader")
-    await site.sleep(30)
-    await site.repair("start", "etcd")
-    await site.sleep(AFTER_S)
-    return [Window("after the kill", begun, site.now(), NOTHING_S)]
-
-
-async def kill_balancer(site: Site) -> list[Window]:
-    begun = site.now()
-    await site.do("kill", "haproxy")
-    await site.sleep(12)
-    await site.repair("start", "haproxy")
-    await site.sleep(AFTER_S)
-    return [Window("after the kill", begun, site.now(), 3.0)]
-
-
-async def join_node(site: Site) -> list[Window]:
-    before = await _settled(site)
-    begun = site.now()
-    await site.do("add-node", "", "note")
-    await site.sleep(120)
-    until = site.now()
-    standing = await site.standings()
-    mean, fullest = standing.connected / len(standing.nodes), max(standing.nodes.values())
-    if len(standing.nodes) < 4 or fullest > FULLEST_MAX * mean:
-        site.breaches.append(f"After 120 s the nodes have {sorted(standing.nodes.values())} clients.")
-    if len(standing.moved) > MOVED_SHARE_MAX * standing.clients:
-        site.breaches.append(
-            f"{len(standing.moved)} of {standing.clients} clients were moved: "
-            f"from {sorted(before.nodes.items())} to {sorted(standing.nodes.items())}."
-        )
-    again = sum(times > 1 for times in standing.moved.values())
-    if again:
-        site.breaches.append(f"{again} clients were moved more than once.")
-    return [Window("while it joins", begun, until, NOTHING_S)]
-
-
-async def _settled(site: Site) -> Standing:
-    """Wait until nobody has been moved for a while: those moves are not the newcomer's."""
-    rounds, moved = 0, True
-    while moved and rounds < SETTLING_ROUNDS_MAX:
-        rounds += 1
-        await site.watch()
-        await site.sleep(SETTLED_S)
-        moved = bool((await site.standings()).moved)
-    await site.watch()
-    return await site.standings()
-
-
-async def cut_off_storm(site: Site) -> list[Window]:
-    await site.watch()
-    queries, since = await site.transactions(), site.now()
-    await site.sleep(10)
-    usual_per_s = (await site.transactions() - queries) / (site.now() - since)
-    queries, begun = await site.transactions(), site.now()
-    cut = await site.cut_off()
-    await site.sleep(10)
-    per_s = (await site.transactions() - queries) / (site.now() - begun)
-    await site.sleep(AFTER_S)
-    standing = await site.standings()
-    site.note(f"{per_s:.0f} queries/s after the cut, {usual_per_s:.0f} before", "note", begun + 10)
-    last_s = standing.last_connected_at - begun
-    if cut < standing.clients or standing.connected < standing.clients or last_s > BACK_S:
-        site.breaches.append(
-            f"{standing.connected} of {standing.clients} are back, the last after {last_s:.1f} s."
-        )
-    if per_s > QUERIES_MAX * usual_per_s:
-        site.breaches.append(f"{per_s:.0f} queries a second after the cut, {usual_per_s:.0f} before it.")
-    return [Window("after the cut", begun, site.now(), BACK_S, measured=await site.back(begun))]
-
-
-async def move_shard(site: Site) -> list[Window]:
-    databases = databases_of(await site.status())
-    conv = next(conv for conv, database in site.scopes.items() if database == databases[0])
-    shard = str(shard_of(DEFAULT_APP, conv, SHARDS))
-    file = str(site.cluster.folder / "node-1" / "posthouse.toml")
-    windows = []
-    for to in (databases[-1], databases[0]):
-        begun = site.now()
-        site.note(f"shard {shard} moves to {to}", "fault")
-        await site.run_command("shards", "move", shard, "--to", to, "--config", file)
-        await site.sleep(AFTER_S)
-        windows.append(Window(f"the shard moved to {to}", begun, site.now(), NOTHING_S, conv))
-    return windows
-
-
-async def _others(site: Site, since: float) -> list[Window]:
-    """The other databases notice nothing."""
-    others = [name for name in databases_of(await site.status()) if name != "a"]
-    return [Window(f"database {name}'s shards", since, site.now(), NOTHING_S, name) for name in others]
+def _why_no_balancer() -> str:
+    return "" if find_programs().haproxy else "HAProxy is not installed"
 
 
 SCENARIOS = {
@@ -236,86 +32,96 @@ SCENARIOS = {
         Scenario(
             "kill-node",
             "A node is killed",
-            "One of three nodes is killed in mid-sentence. Its clients find another one, resume there and send again "
-            "what was not acknowledged.",
+            "One of three nodes is killed in mid-sentence. Its clients find another one, resume there and send "
+            "again what was not acknowledged.",
             2.0,
-            kill_node,
+            hosts.kill_node,
+            sign=r"^node node-2: ",
         ),
         Scenario(
             "freeze-node",
             "A node is frozen, and thawed later",
-            "One of three nodes stands still: its connections stay open and are silent. Its clients notice by a missed "
-            "heartbeat (5 s) and go elsewhere. Thawed, it must not disturb what has gone on without it.",
+            "One of three nodes stands still: its connections stay open and are silent. Its clients notice by a "
+            "missed heartbeat (5 s) and go elsewhere. Thawed, it must not disturb what has gone on without it.",
             8.0,
-            freeze_node,
+            hosts.freeze_node,
+            sign=r"^node node-2: ",
         ),
         Scenario(
             "rolling-restart",
             "All nodes are restarted, one after the other",
             "Each node is told to end, drains (its clients are told where and when to go), and is started again.",
             1.0,
-            rolling_restart,
+            hosts.rolling_restart,
         ),
         Scenario(
             "kill-cache-primary",
             "The cache's primary is killed",
             "Sentinel makes a replica the primary. What was only in the cache may be lost; no message is.",
             5.0,
-            kill_cache_primary,
+            hosts.kill_cache_primary,
+            sign=r"^hints ",
         ),
         Scenario(
             "wipe-cache",
             "All cache servers are killed, and come back empty",
             "Without a cache, nodes read what is new from the databases. 5 s after it is back, all is as before.",
             2.0,
-            wipe_cache,
+            hosts.wipe_cache,
+            sign=r"^hints ",
         ),
         Scenario(
             "kill-database-primary",
             "A database's primary is killed",
-            "Patroni makes the synchronous standby the primary, after 20 s at the earliest. Meanwhile sends to this "
-            "database's shards wait in the clients; those to the other database's shards go on.",
+            "Patroni makes the synchronous standby the primary, after 20 s at the earliest. Meanwhile sends to "
+            "this database's shards wait in the clients; those to the other database's shards go on.",
             30.0,
-            kill_database_primary,
+            hosts.kill_database_primary,
+            sign=r"^verdict database a",
         ),
         Scenario(
             "kill-database-replica",
             "A database's synchronous standby is killed, then frozen",
-            "Nothing is acknowledged until Patroni has made another standby synchronous. The other database goes on.",
+            "Nothing is acknowledged until Patroni has made another standby synchronous. The other database goes "
+            "on.",
             10.0,
-            kill_database_replica,
+            hosts.kill_database_replica,
+            sign=r"replica a/|database a",
         ),
         Scenario(
             "kill-etcd",
             "The leading etcd member is killed",
             "The two others go on. Clients notice nothing.",
             NOTHING_S,
-            kill_etcd,
+            hosts.kill_etcd,
         ),
         Scenario(
             "kill-balancer",
             "HAProxy is killed",
-            "All clients are connected through it. They go to the nodes directly: they have learnt their addresses.",
+            "All clients are connected through it. They go to the nodes directly: they have learnt their "
+            "addresses.",
             3.0,
-            kill_balancer,
+            hosts.kill_balancer,
             balancer=True,
+            missing=_why_no_balancer,
         ),
         Scenario(
             "join-node",
             "A fourth node joins",
-            "Clients are moved to the new node, a few at a time, until all nodes have about the same: after 120 s the "
-            "fullest has at most 1.1 times the mean, at most a quarter of the clients were moved, each at most once.",
+            "Clients are moved to the new node, a few at a time, until all nodes have about the same: after 120 s"
+            " the fullest has at most 1.1 times the mean, at most a quarter of the clients were moved, each at "
+            "most once.",
             NOTHING_S,
-            join_node,
+            hosts.join_node,
             spoils=True,
         ),
         Scenario(
             "cut-off-storm",
             "3,000 clients are cut off at once",
-            "Every connection breaks in the same moment. All are back within 10 s, by resuming, and meanwhile the "
-            "databases have at most twice their usual queries.",
-            BACK_S,
-            cut_off_storm,
+            "Every connection breaks in the same moment. All are back within 10 s, by resuming, and meanwhile the"
+            " databases have at most twice their usual queries.",
+            hosts.BACK_S,
+            hosts.cut_off_storm,
             clients=3_000,
         ),
         Scenario(
@@ -323,7 +129,164 @@ SCENARIOS = {
             "A shard is moved to another database, and back",
             "Messages in its conversations go on; writes to it stand still for less than a second.",
             NOTHING_S,
-            move_shard,
+            hosts.move_shard,
+        ),
+        Scenario(
+            "cut-node-cache",
+            "A node is cut off from the cache",
+            "One node reaches neither the cache nor its sentinels, while everybody else does: both ways first, "
+            "then only what it says is lost, then only what it is told. It asks the databases itself for what is "
+            "new, and what was sent through it is found by the others in the database.",
+            wires.CACHE_CUT_S,
+            wires.cut_node_from_cache,
+            sign=r"^hints ",
+            plan=_proxied,
+        ),
+        Scenario(
+            "cut-node-database",
+            "A node is cut off from a database",
+            "One node reaches no host of database a, while the others do. Messages in its conversations still "
+            "come in. What its own clients send there waits, until the node has understood that the fault is its "
+            "own, and sends them to the others. Afterwards the same for a short time each way: commits whose "
+            "answers are lost are settled.",
+            wires.CACHE_CUT_S,
+            wires.cut_node_from_database,
+            sign=r"^verdict database a|^readiness node-2",
+            plan=_acting,
+        ),
+        Scenario(
+            "cut-node-nodes",
+            "A node is cut off from the other nodes",
+            "Nodes ask each other how they are. One of three neither hears the others nor is heard by them, then "
+            "only one of both; cache and databases are there for all. Clients notice nothing.",
+            NOTHING_S,
+            wires.cut_node_from_nodes,
+            sign=r"node-2",
+            plan=_proxied,
+        ),
+        Scenario(
+            "cut-database-primary",
+            "A database's primary is cut off from everything",
+            "It goes on running, and nothing reaches it. Patroni makes the standby the primary; the former one "
+            "may not acknowledge anything, and follows when it is back.",
+            30.0,
+            wires.cut_database_primary,
+            sign=r"^verdict database a",
+            plan=_proxied,
+        ),
+        Scenario(
+            "slow-network",
+            "The network is slow",
+            "All connections of one node get 50 ms of latency each way and 1 Mbit/s, then all of a database's "
+            "primary. Everything takes longer, and nothing breaks.",
+            2.0,
+            wires.slow_network,
+            plan=_proxied,
+        ),
+        Scenario(
+            "resets",
+            "Connections are reset again and again",
+            "All connections of a node are reset five times, every 2 s, then all of a database's primary, then "
+            "all of the cache's. Whoever was connected connects again.",
+            2.0,
+            wires.resets,
+            plan=_proxied,
+        ),
+        Scenario(
+            "half-open",
+            "Connections are half open",
+            "One end has forgotten them, as a server does that lost its power, and the other end is never told: "
+            "all connections to a node, then those to a database's primary, then those to the cache. Clients "
+            "notice by a missed heartbeat (5 s), nodes by answers that do not come.",
+            wires.FROZEN_S,
+            wires.half_open,
+            plan=_proxied,
+        ),
+        Scenario(
+            "slow-disk",
+            "A database's disk is slow",
+            "Each fsync of database a's primary takes 0.3 s longer. Sends gather in bigger transactions; the "
+            "other database goes on as before.",
+            3.0,
+            machines.slow_disk,
+            missing=why_no_slow_disk,
+        ),
+        Scenario(
+            "full-disk",
+            "A database's disk is full",
+            "There is no room left on the disk of database a's primary for 20 s. Sends to its shards are refused "
+            "meanwhile, or a standby takes over; once there is room, all goes on. The other database notices "
+            "nothing.",
+            30.0,
+            machines.full_disk,
+            plan=machines.with_small_disk,
+            missing=why_no_small_disk,
+            spoils=True,
+        ),
+        Scenario(
+            "skewed-clocks",
+            "Clocks are two minutes apart",
+            "The clock of one node is a minute behind everybody else's, that of another a minute ahead. The "
+            "latter is killed and started again meanwhile. Nothing is ordered by clocks, so nothing changes.",
+            2.0,
+            machines.skewed_clocks,
+            sign=r"^node node-2: ",
+            plan=machines.with_wrong_clocks,
+            missing=why_no_wrong_clock,
+        ),
+        Scenario(
+            "hung-worker",
+            "A worker hangs",
+            "Two machines run two workers each. One worker stands still; its supervisor kills it and starts "
+            "another, and its clients notice by a missed heartbeat (5 s) and go elsewhere.",
+            8.0,
+            machines.hung_worker,
+            sign=r"^worker ",
+            plan=machines.with_workers,
+        ),
+        Scenario(
+            "rolling-upgrade",
+            "The nodes are upgraded, one after the other",
+            "All nodes run the release before the newest change of the database's schema. Each is told to end, "
+            "and started as this release; the first one migrates the database while the older ones work on. No "
+            "send may fail.",
+            1.0,
+            machines.rolling_upgrade,
+            plan=machines.with_older_nodes,
+            missing=machines.why_no_older_nodes,
+            spoils=True,
+        ),
+        Scenario(
+            "node-and-cache",
+            "A node and the cache's primary are killed at once",
+            "The node's clients go elsewhere, while Sentinel makes a replica the cache's primary.",
+            5.0,
+            several.node_and_cache,
+            sign=r"^node node-2: ",
+            promise="G6",
+        ),
+        Scenario(
+            "two-database-hosts",
+            "A database's primary and its only synchronous standby are killed at once",
+            "No other host may take over, because it may lack what was acknowledged. Sends to this database are "
+            "refused and wait in the clients, for 30 s; nothing is acknowledged. Once the hosts are back, all "
+            "goes on and nothing is missing.",
+            30.0,
+            several.two_database_hosts,
+            sign=r"^verdict database a",
+            promise="G6",
+        ),
+        Scenario(
+            "random",
+            "Five rounds of random faults",
+            "In each round one or two parts are killed, frozen, cut off, reset or left with half-open "
+            "connections, and repaired. A seed repeats it. Two faults at once are allowed as long as one after "
+            "the other.",
+            8.0,
+            several.at_random,
+            plan=_proxied,
+            varied=True,
+            promise="G6",
         ),
     )
 }

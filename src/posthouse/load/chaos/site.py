@@ -12,21 +12,24 @@ from typing import Any, Literal, NamedTuple, Self
 
 import msgspec
 
+from posthouse.api.operating import Events
 from posthouse.app.config.values import Config
 from posthouse.app.secrets import DEFAULT_APP
+from posthouse.auth.operators import operator_key
 from posthouse.client import Runtime
 from posthouse.cluster.shard_map import dealt
 from posthouse.load.backend import Backend
 from posthouse.load.bench.population import groups
 from posthouse.load.bench.worker import Worker, call_all
 from posthouse.load.chaos import crew
+from posthouse.load.chaos.content import real_log
 from posthouse.load.chaos.crew import Second, Standing
 from posthouse.load.chaos.recording import Mark
 from posthouse.storage.append import SHARDS
 from posthouse.testing.history import Verdict
 from posthouse.testing.playground.cluster import Cluster
 from posthouse.testing.playground.part import State
-from posthouse.testing.playground.plan import ClusterStatus, Refused
+from posthouse.testing.playground.plan import ClusterStatus, Refused, read_plan
 
 WORKERS = 2
 GROUP_SIZE = 15
@@ -37,15 +40,17 @@ WARM_UP_S = 8.0
 HEALTHY_TIMEOUT_S = 150.0
 SETTLE_TIMEOUT_S = 60.0
 POLL_S = 0.25
+EVENTS_MAX = 2_000
 
 Kind = Literal["fault", "repair", "note"]
 
 
 class Load(NamedTuple):
-    """What the clients do: `clients` of them, posting `rate` messages a second together."""
+    """What the clients do: `clients` of them, posting `rate` messages a second together. `seed`: of what is random."""
 
     rate: float = 500.0
     clients: int = 300
+    seed: int = 0
 
 
 class CommandFailed(RuntimeError):
@@ -95,7 +100,7 @@ class Site:
     async def enter(self, *, through_balancer: bool = False) -> None:
         """Make the groups, and let everybody in: directly, or at first through the balancer."""
         status = await self.status()
-        databases = databases_of(status)
+        databases, log = databases_of(status), real_log()
         users = [f"{self.run}-{number}" for number in range(self.load.clients)]
         backend = Backend(status.address, self.cluster.secrets.api_key, self._runtime)
         parts = [users[at :: len(self._workers)] for at in range(len(self._workers))]
@@ -109,8 +114,10 @@ class Site:
                 folder=str(self.cluster.folder),
                 convs=_by_user(part, own),
                 through=status.address if through_balancer else "",
+                log=str(log) if log is not None else "",
+                seed=self.load.seed + number,
             )
-            for worker, part, own in zip(self._workers, parts, formed, strict=True)
+            for number, (worker, part, own) in enumerate(zip(self._workers, parts, formed, strict=True))
         )
         await asyncio.gather(*entering)
 
@@ -170,11 +177,19 @@ class Site:
 
     async def pauses(self, since: float, until: float, scope: str = "") -> list[float]:
         """Every client's longest time without a delivery. `scope`: only of one database's conversations, or of one."""
-        convs = (
-            [conv for conv, database in self.scopes.items() if scope in (conv, database)] if scope else None
-        )
-        answers = await call_all(self._workers, "pauses", since=since, until=until, convs=convs)
+        asked = {"since": since, "until": until, "convs": self._convs_of(scope)}
+        answers = await call_all(self._workers, "pauses", **asked)
         return [pause for each in answers for pause in each]
+
+    async def waits(self, since: float, until: float, scope: str = "") -> list[float]:
+        """How long every client's slowest send waited for its ack in that time."""
+        asked = {"since": since, "until": until, "convs": self._convs_of(scope)}
+        return [wait for each in await call_all(self._workers, "waits", **asked) for wait in each]
+
+    async def acks(self, since: float, until: float, scope: str = "") -> int:
+        """How many sends were acknowledged in that time."""
+        asked = {"since": since, "until": until, "convs": self._convs_of(scope)}
+        return sum(await call_all(self._workers, "acks", **asked))
 
     async def seconds(self) -> list[dict[int, Second]]:
         """What each worker saw in each second."""
@@ -191,7 +206,13 @@ class Site:
         """Do something to the cluster, noting when it was begun; the names it was done to."""
         begun = self.now()
         names = ", ".join(await asyncio.to_thread(lambda: self.cluster.act(verb, what, **how)))
-        self.note(f"{_PAST.get(verb, verb)}: {names or what}", kind, begun)
+        said = "".join(
+            [
+                f" from {' and '.join(how['others'])}" if "others" in how else "",
+                f", {_WAYS[how['way']]}" if how.get("way") in _WAYS else "",
+            ]
+        )
+        self.note(f"{_PAST.get(verb, verb)}: {names or what}{said}", kind, begun)
         return names
 
     def note(self, what: str, kind: Kind, at: float | None = None) -> None:
@@ -237,7 +258,34 @@ class Site:
                 raise NotHealthy(f"not whole after {HEALTHY_TIMEOUT_S:g} s: {found}")
             await self.sleep(POLL_S)
 
+    async def events(self, since: float) -> list[tuple[float, str]]:
+        """What the nodes have decided and seen since then, oldest first: when, and `kind subject: why`.
+
+        Nodes with a wrong clock are not asked.
+        """
+        headers = {"X-Operator-Key": operator_key(self.cluster.secrets.resume_secret)}
+        begun_ms = self._clock.now_ms() - round((self.now() - since) * 1000)
+        wrong = read_plan(self.cluster.folder).clocks
+        told: dict[tuple[str, int, int], tuple[float, str]] = {}
+        for part in (await self.status()).parts:
+            if part.group == "node" and part.healthy and part.name not in wrong:
+                port = part.address.rpartition(":")[2]
+                url = f"http://127.0.0.1:{port}/v1/cluster/events?limit={EVENTS_MAX}"
+                answer = await self._runtime.http.ask("GET", url, headers)
+                for each in msgspec.json.decode(answer.body, type=Events).events:
+                    if each.at_ms >= begun_ms and each.node not in wrong:
+                        said = f"{each.kind} {each.subject}: {each.why}"
+                        at = since + (each.at_ms - begun_ms) / 1000
+                        told[each.node, each.incarnation, each.number] = (at, said)
+        return sorted(told.values())
+
     # Inside
+
+    def _convs_of(self, scope: str) -> list[str] | None:
+        """Of one database, or the one named; None: all."""
+        return (
+            [conv for conv, database in self.scopes.items() if scope in (conv, database)] if scope else None
+        )
 
     def _formed(self, users: list[str], number: int, databases: list[str]) -> dict[str, list[str]]:
         """Groups by id with their members, so many in each database."""
@@ -254,8 +302,12 @@ class Site:
 
 _PAST = {
     "kill": "killed", "start": "started", "stop": "stopped", "pause": "frozen", "resume": "thawed", "cut": "cut off",
-    "heal": "healed",
+    "heal": "healed", "slow": "slow network", "reset": "all connections reset", "half-open": "connections half open",
+    "hang": "one worker hangs", "upgrade": "upgraded", "slow-disk": "slow disk", "mend-disk": "disk mended",
+    "fill-disk": "disk full", "free-disk": "room on the disk",
 }  # fmt: skip
+
+_WAYS = {"in": "nothing reaches it", "out": "nothing it says arrives"}
 
 
 def databases_of(status: ClusterStatus) -> list[str]:

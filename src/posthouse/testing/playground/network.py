@@ -2,16 +2,18 @@
 
 A connection belongs to two hosts: the one it leads to, by its proxy, and the one it comes from, found through the
 process that holds its other end. That is looked up only while something is cut, so an unharmed network costs little.
+Belongs to one event loop.
 """
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 import psutil
 
 from posthouse.kit.clock import Clock
+from posthouse.kit.tasks import start
 from posthouse.testing.faultproxy import NONE, FaultProxy, Faults, Judge
 from posthouse.testing.playground.part import Port
 
@@ -26,33 +28,44 @@ class Network:
         self._clock = clock
         self._rng = rng
         self._roots = roots
-        self._proxies: list[FaultProxy] = []
+        self._proxies: list[tuple[str, FaultProxy]] = []
         self._cut: dict[str, Way] = {}
+        self._links: dict[tuple[str, str], Way] = {}
         self._slow: dict[str, Faults] = {}
+        self._origins: dict[int, str] = {}
+        """The hosts by the ports that their connections come from, as of the last look."""
+        self._looking = asyncio.Lock()
+        self._next_look: asyncio.Task[None] | None = None
 
     def before(self, name: str, listen: int, public: int) -> Port:
         """A proxy before the host `name`'s server that will listen on `listen`."""
         proxy = FaultProxy(listen, self._clock, self._rng, port=public, judge=self._judge_of(name))
-        self._proxies.append(proxy)
+        self._proxies.append((name, proxy))
         return Port(listen, public)
 
     async def start(self) -> None:
         """Let all proxies listen that do not yet. Raises OSError."""
-        for proxy in self._proxies:
+        for _, proxy in self._proxies:
             if not proxy.listening:
                 await proxy.start()
 
     async def close(self) -> None:
         """End all connections."""
-        await asyncio.gather(*(proxy.close() for proxy in self._proxies))
+        await asyncio.gather(*(proxy.close() for _, proxy in self._proxies))
 
     def cut_of(self, name: str) -> str:
         """Which way a host is cut off, if at all."""
-        return self._cut.get(name, "slow" if name in self._slow else "")
+        from_some = any(name == each for each, _ in self._links)
+        return self._cut.get(name, "some" if from_some else "slow" if name in self._slow else "")
 
     async def cut(self, name: str, way: Way) -> None:
         """Cut a host off; its connections stay and are silent."""
         self._cut[name] = way
+        await self._review()
+
+    async def cut_from(self, name: str, others: Iterable[str], way: Way) -> None:
+        """Cut a host off from some others only. `in`: nothing of theirs reaches it; `out`: nothing of its them."""
+        self._links |= {(name, other): way for other in others if other != name}
         await self._review()
 
     async def slow(self, name: str, faults: Faults) -> None:
@@ -64,37 +77,69 @@ class Network:
         """All that was held back is delivered."""
         self._cut.pop(name, None)
         self._slow.pop(name, None)
+        self._links = {link: way for link, way in self._links.items() if link[0] != name}
         await self._review()
 
+    async def reset(self, name: str) -> None:
+        """End every connection of a host at once, and tell both ends; new ones may be made."""
+        await self._look()
+        for target, proxy in self._proxies:
+            proxy.reset(self._concerns(name, target))
+
+    async def half_open(self, name: str) -> None:
+        """As `reset`, but whoever began a connection is not told."""
+        await self._look()
+        for target, proxy in self._proxies:
+            proxy.half_open(self._concerns(name, target))
+
+    def _concerns(self, name: str, target: str) -> Callable[[int], bool]:
+        return lambda source: name in (target, self._origins.get(source))
+
     async def _review(self) -> None:
-        for proxy in self._proxies:
-            await proxy.review()
+        await asyncio.gather(*(proxy.review() for _, proxy in self._proxies))
 
     def _judge_of(self, target: str) -> Judge:
         async def judge(source: int) -> Faults:
-            if not self._cut and not self._slow:
+            if not self._cut and not self._slow and not self._links:
                 return NONE
-            origin = await asyncio.to_thread(self._host_of, source)
-            return self.verdict(target, origin)
+            await self._look()
+            return self.verdict(target, self._origins.get(source, ""))
 
         return judge
 
     def verdict(self, target: str, origin: str) -> Faults:
         """What a connection to `target` suffers that comes from `origin`."""
-        towards, back = self._cut.get(target), self._cut.get(origin)
+        theirs = {self._cut.get(target), self._links.get((target, origin))}
+        ours = {self._cut.get(origin), self._links.get((origin, target))}
         faults = self._slow.get(target) or self._slow.get(origin) or NONE
         return faults._replace(
-            to_server_cut=towards in ("both", "in") or back in ("both", "out"),
-            to_client_cut=towards in ("both", "out") or back in ("both", "in"),
+            to_server_cut=bool(theirs & {"both", "in"} or ours & {"both", "out"}),
+            to_client_cut=bool(theirs & {"both", "out"} or ours & {"both", "in"}),
         )
 
-    def _host_of(self, port: int) -> str:
-        """The host whose process holds the connection from this port; empty for one that is none of ours."""
-        roots = self._roots()
+    async def _look(self) -> None:
+        """See who holds which connection, after this call began; those who ask meanwhile share one look."""
+        if self._next_look is None:
+            self._next_look = start(self._look_once())
+        await asyncio.shield(self._next_look)
+
+    async def _look_once(self) -> None:
+        async with self._looking:
+            self._next_look = None
+            self._origins = await asyncio.to_thread(self._origins_now)
+
+    def _origins_now(self) -> dict[int, str]:
+        """The hosts by port. Connections that are none of ours are missing."""
+        roots, hosts = self._roots(), dict[int, str]()
+        origins: dict[int, str] = {}
         for connection in psutil.net_connections("tcp4"):
-            if connection.laddr and connection.laddr.port == port and connection.pid:
-                return _ancestor(connection.pid, roots)
-        return ""
+            pid = connection.pid
+            if connection.laddr and pid:
+                if pid not in hosts:
+                    hosts[pid] = _ancestor(pid, roots)
+                if hosts[pid]:
+                    origins[connection.laddr.port] = hosts[pid]
+        return origins
 
 
 def _ancestor(pid: int, roots: Mapping[int, str]) -> str:

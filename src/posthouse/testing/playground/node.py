@@ -1,15 +1,18 @@
 """A Posthouse node of the playground: `posthouse up` with a configuration that it shares with the others."""
 
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psutil
 import tomli_w
 
 from posthouse.kit.clock import Clock
 from posthouse.testing.playground.part import Part, Port, written
+from posthouse.testing.playground.plan import Refused
 
 
 class NodeServer(Part):
@@ -25,11 +28,16 @@ class NodeServer(Part):
         *,
         settings: Callable[["NodeServer"], Mapping[str, Any]],
         http: aiohttp.ClientSession,
+        workers: int = 0,
+        source: str = "",
     ) -> None:
         super().__init__(name, "node", folder, port, clock)
+        self.source = source
+        """The folder with the code that it runs; empty: that of this process."""
         self.agent_port = agent_port
         self._settings = settings
         self._http = http
+        self._workers = ("--workers", str(workers)) if workers else ()
 
     @property
     def url(self) -> str:
@@ -37,7 +45,20 @@ class NodeServer(Part):
         return f"http://{self.port}"
 
     def command(self) -> Sequence[str | Path]:
-        return sys.executable, "-m", "posthouse", "up", "--config", self.folder / "posthouse.toml"
+        file = self.folder / "posthouse.toml"
+        return sys.executable, "-m", "posthouse", "up", "--config", file, *self._workers
+
+    def environment(self) -> Mapping[str, str]:
+        return {"PYTHONPATH": self.source} if self.source else {}
+
+    def hang(self) -> psutil.Process:
+        """SIGSTOP its last worker alone. Raises `Refused` where there are none."""
+        supervisor = psutil.Process(self.pid) if self.pid else None
+        workers = supervisor.children() if supervisor is not None and self._workers else []
+        if not workers:
+            raise Refused(f"{self.name} has no workers.")
+        workers[-1].send_signal(signal.SIGSTOP)
+        return workers[-1]
 
     def prepare(self) -> None:
         written(self.folder / "posthouse.toml", tomli_w.dumps(self._settings(self)))

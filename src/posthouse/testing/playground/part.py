@@ -15,6 +15,7 @@ import msgspec
 import psutil
 
 from posthouse.kit.clock import Clock
+from posthouse.testing.playground import clocks
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 40.0
@@ -75,6 +76,7 @@ class Part:
         self.port = port
         self.log = folder / "log"
         self.intent = State.WAITING
+        self.clock_off_s = 0.0
         self._clock = clock
         self._process: asyncio.subprocess.Process | None = None
 
@@ -139,11 +141,12 @@ class Part:
         self.prepare()
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
         self.intent = State.STARTING
+        wrong_clock = clocks.environment(self.clock_off_s)
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self.command(),
                 cwd=self.folder,
-                env=kept | {"PYTHONUNBUFFERED": "1"} | dict(self.environment()),
+                env={**kept, "PYTHONUNBUFFERED": "1", **wrong_clock, **self.environment()},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -16,7 +16,10 @@ import msgspec
 import psutil
 
 from posthouse.kit.clock import Clock
+from posthouse.testing.playground import disks
+from posthouse.testing.playground.disks import SlowDisk, on_small_disk
 from posthouse.testing.playground.part import Part, Port, State, written
+from posthouse.testing.playground.plan import Refused
 
 DATABASE = "posthouse"
 ROLE = "posthouse"
@@ -80,22 +83,27 @@ class PatroniMember(Part):
         passwords: Passwords,
         etcd: Sequence[str],
         http: aiohttp.ClientSession,
+        disk_mib: int = 0,
     ) -> None:
         super().__init__(name, scope, folder, port, clock)
         self.api_port = api_port
         self.data = folder / "data"
+        self._disk_mib = disk_mib
+        self._slow_disk = SlowDisk(clock)
         self._binaries = binaries
         self._passwords = passwords
         self._etcd = etcd
         self._http = http
 
     def command(self) -> Sequence[str | Path]:
-        return sys.executable, "-m", "patroni", self.folder / "patroni.json"
+        command = (sys.executable, "-m", "patroni", self.folder / "patroni.json")
+        return on_small_disk(command, self.data, self._disk_mib) if self._disk_mib else command
 
     def environment(self) -> Mapping[str, str]:
         return {"LC_ALL": "C"}
 
     def prepare(self) -> None:
+        self.data.mkdir(mode=0o700, exist_ok=True)
         written(
             self.folder / "patroni.json",
             msgspec.json.format(msgspec.json.encode(self._settings()), indent=2).decode(),
@@ -158,12 +166,39 @@ class PatroniMember(Part):
     def extra_processes(self) -> list[psutil.Process]:
         """PostgreSQL is no child of Patroni's: it is to survive Patroni's restart."""
         try:
-            pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
+            pid = int((self.disk / "postmaster.pid").read_text().splitlines()[0])
             server = psutil.Process(pid)
             mine = str(self.data) in " ".join(server.cmdline())
         except (OSError, ValueError, IndexError, psutil.Error):
             return []
         return [server] if mine else []
+
+    # Its disk
+
+    @property
+    def disk(self) -> Path:
+        """Where the data lies, as seen from outside the host."""
+        return Path(f"/proc/{self.pid}/root{self.data}") if self._disk_mib else self.data
+
+    def fill_disk(self) -> None:
+        """Take all the room there is. Raises `Refused` when others would have to do without it too."""
+        if not self._disk_mib:
+            raise Refused(f"{self.name} has no disk of its own.")
+        disks.fill(self.disk)
+
+    def free_disk(self) -> None:
+        """Give that room back."""
+        disks.free(self.disk)
+
+    async def slow_disk(self, delay_ms: float) -> None:
+        """Delay every fsync, until `mend_disk`. Raises `Refused`."""
+        server = self.extra_processes()
+        pids = [process.pid for root in server for process in (root, *root.children(recursive=True))]
+        await self._slow_disk.begin(pids, delay_ms)
+
+    async def mend_disk(self) -> None:
+        """As fast as before."""
+        await self._slow_disk.end()
 
     def _settings(self) -> dict[str, object]:
         return {

@@ -17,6 +17,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """A playground. `port`: of HAProxy, those above it are the nodes'; 0 takes free ones.
 
     `settings` are a node's configuration by dotted key. `proxied`: the fault proxy stands before every server.
+    `workers`: each node is so many processes under a supervisor. `release`: the nodes run the code of this commit until
+    they are upgraded. By name of a part: `clocks` are wrong by so many seconds, and `disks`, of databases' hosts, have
+    so many MiB of their own, which end with the host's processes.
     """
 
     nodes: int = 3
@@ -27,6 +30,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     proxied: bool = False
     haproxy: bool = True
     settings: dict[str, Any] = {}
+    workers: int = 0
+    release: str = ""
+    clocks: dict[str, float] = {}
+    disks: dict[str, int] = {}
 
 
 class ClusterStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -35,6 +35,7 @@ from posthouse.testing.playground.plan import MEMBERS_OF_ETCD, SENTINELS, Plan, 
 from posthouse.testing.playground.programs import Programs
 from posthouse.testing.playground.valkey import MASTER, Sentinel, ValkeyServer
 from posthouse.testing.ports import free_ports
+from posthouse.testing.releases import unpack
 
 DATABASE_TIMEOUT_S = 90.0
 POLL_S = 0.1
@@ -48,6 +49,7 @@ class Playground:
         self.folder = folder
         self.plan = plan
         self._programs = programs
+        self._release = folder / "release"
         self._clock = clock
         self._ports = free_ports()
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_REQUEST_TIMEOUT_S))
@@ -83,8 +85,10 @@ class Playground:
     # Life
 
     async def start(self) -> None:
-        """Bring everything up. Raises `PartFailed`, `Refused`, OSError or TimeoutError."""
+        """Bring everything up. Raises `PartFailed`, `Refused`, `NoHistory`, OSError or TimeoutError."""
         await self._check_ports()
+        if self.plan.release:
+            await asyncio.to_thread(unpack, self.plan.release, self._release)
         await self._network.start()
         await asyncio.gather(self._start_databases(), self._start_caches())
         await asyncio.gather(*(node.start() for node in self.nodes))
@@ -167,6 +171,55 @@ class Playground:
         if not parts:
             raise Refused(f"{what} is not cut off.", "See `posthouse cluster status`.")
         return parts
+
+    async def cut_from(self, what: str, others: Sequence[str], way: str) -> list[Part]:
+        """Cut hosts off from some others only; `way` as seen by the first ones. Raises `Refused`."""
+        parts = await self._behind_proxies(what)
+        names = [each.name for other in others for each in await self.meant(other)]
+        for part in parts:
+            await self._network.cut_from(
+                part.name, names, "in" if way == "in" else "out" if way == "out" else "both"
+            )
+        return parts
+
+    async def reset(self, what: str, *, told: bool) -> list[Part]:
+        """End all connections of hosts at once; not `told`: whoever began one is not. Raises `Refused`."""
+        parts = await self._behind_proxies(what)
+        for part in parts:
+            await (self._network.reset(part.name) if told else self._network.half_open(part.name))
+        return parts
+
+    async def upgrade(self, what: str) -> list[Part]:
+        """Stop a node and start it with the code of this process."""
+        parts = await self.meant(what)
+        for node in parts:
+            if isinstance(node, NodeServer):
+                await node.stop()
+                node.source = ""
+                await node.start()
+        return parts
+
+    async def hang(self, what: str) -> list[Part]:
+        """Freeze one worker of nodes that have several. Raises `Refused`."""
+        parts = await self.meant(what)
+        for node in parts:
+            if isinstance(node, NodeServer):
+                node.hang()
+        return parts
+
+    async def disk(self, what: str, verb: str, delay_ms: float = 0.0) -> list[Part]:
+        """Do something to the disks of databases' hosts: `fill`, `free`, `slow` or `mend`. Raises `Refused`."""
+        hosts = [part for part in await self.meant(what) if isinstance(part, PatroniMember)]
+        for host in hosts:
+            if verb == "fill":
+                await asyncio.to_thread(host.fill_disk)
+            elif verb == "free":
+                await asyncio.to_thread(host.free_disk)
+            elif verb == "slow":
+                await host.slow_disk(delay_ms)
+            else:
+                await host.mend_disk()
+        return list(hosts)
 
     async def _behind_proxies(self, what: str) -> list[Part]:
         if not self.plan.proxied:
@@ -303,6 +356,7 @@ class Playground:
                 passwords=passwords,
                 etcd=[str(member.port) for member in self.etcd],
                 http=self._http,
+                disk_mib=self.plan.disks.get(name, 0),
             )
             for name in (f"{scope}-{number}" for number in range(1, self.plan.replicas + 2))
         ]
@@ -332,18 +386,32 @@ class Playground:
     def _add_node(self) -> NodeServer:
         number = len(self.nodes) + 1
         name = f"node-{number}"
-        port = self._port(name, self.plan.port + number if self.plan.port else 0)
+        port, agent_port = self._node_ports(name, number)
         node = NodeServer(
             name,
             self.folder / name,
             port,
-            self._port(name),
+            agent_port,
             self._clock,
             settings=self._node_settings,
             http=self._http,
+            workers=self.plan.workers,
+            source=str(self._release / "src") if self.plan.release else "",
         )
+        node.clock_off_s = self.plan.clocks.get(name, 0.0)
         self.nodes.append(node)
         return node
+
+    def _node_ports(self, name: str, number: int) -> tuple[Port, Port]:
+        """Its own and its agent's. Workers share the first, and have the ones after it, and after the second, each."""
+        workers = self.plan.workers
+        if not workers:
+            return self._port(name, self.plan.port + number if self.plan.port else 0), self._port(name)
+        found = [next(self._ports)]
+        while len(found) <= 2 * workers:
+            following = next(self._ports)
+            found = [*found, following] if following == found[-1] + 1 else [following]
+        return Port(found[0], found[0]), Port(found[workers + 1], found[workers + 1])
 
     def _build_haproxy(self) -> Haproxy | None:
         if self._programs.haproxy is None or not self.plan.haproxy:

@@ -1,6 +1,8 @@
 """Where the playground's programs are: in the wheels of the extra `playground`, or installed in the system."""
 
+import re
 import shutil
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -53,3 +55,23 @@ def _found(what: str, program: str, wheel: str, inside: str) -> Path:
     if path_in_system and Path(path_in_system).parent != Path(sys.executable).parent:
         return Path(path_in_system)
     raise ProgramMissing(f"{what} is not installed: {INSTALL}")
+
+
+def versions() -> dict[str, str]:
+    """The version of each program that is there, by its name."""
+    programs = find_programs()
+    asked = {
+        "postgresql": (programs.postgres / "postgres", "--version"),
+        "etcd": (programs.etcd, "--version"),
+        "valkey": (programs.valkey, "--version"),
+        "haproxy": (programs.haproxy, "-v"),
+    }
+    return {
+        name: _version(program, option) for name, (program, option) in asked.items() if program is not None
+    }
+
+
+def _version(program: Path, option: str) -> str:
+    told = subprocess.run((program, option), capture_output=True, text=True, check=False).stdout
+    found = re.search(r"\d+\.\d[\w.]*", told)
+    return found[0] if found else "?"

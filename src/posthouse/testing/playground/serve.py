@@ -20,6 +20,7 @@ from posthouse.testing.playground.part import Part, PartFailed
 from posthouse.testing.playground.plan import SOCKET_FILE, Answer, ClusterStatus, Refused, Request, read_plan
 from posthouse.testing.playground.playground import VERBS, Playground
 from posthouse.testing.playground.programs import ProgramMissing, find_programs
+from posthouse.testing.releases import NoHistory
 
 REQUEST_BYTES_MAX = 1 << 20
 
@@ -40,7 +41,7 @@ class Service:
         """Start everything; what goes wrong is told to whoever asks for the status."""
         try:
             await self._playground.start()
-        except (PartFailed, Refused, OSError, TimeoutError) as error:
+        except (PartFailed, Refused, NoHistory, OSError, TimeoutError) as error:
             self._state = "failed"
             self._failure = (
                 error if isinstance(error, Refused) else Refused(str(error) or "It took too long.")
@@ -61,8 +62,8 @@ class Service:
     async def _answer(self, request: Request) -> Answer:
         try:
             return await self._done(request)
-        except (Refused, PartFailed) as error:
-            return Answer(error=str(error), todo=getattr(error, "todo", ""))
+        except (Refused, PartFailed, OSError) as error:
+            return Answer(error=str(error) or repr(error), todo=getattr(error, "todo", ""))
 
     async def _done(self, request: Request) -> Answer:
         if request.do == "status":
@@ -78,15 +79,27 @@ class Service:
         return Answer(parts=tuple(part.name for part in parts))
 
     async def _acted(self, do: str, what: str, how: Mapping[str, Any]) -> list[Part]:
-        playground = self._playground
+        playground, way = self._playground, str(how.get("way", "both"))
         if do in VERBS:
             return await playground.act(do, what)
-        if do == "cut":
-            return await playground.cut(what, str(how.get("way", "both")))
-        if do == "slow":
-            return await playground.slow(what, float(how["latency_ms"]), float(how["bytes_per_s"]))
-        if do == "heal":
-            return await playground.heal(what)
+        match do:
+            case "cut" if "others" in how:
+                return await playground.cut_from(what, how["others"], way)
+            case "cut":
+                return await playground.cut(what, way)
+            case "slow":
+                return await playground.slow(what, float(how["latency_ms"]), float(how["bytes_per_s"]))
+            case "heal":
+                return await playground.heal(what)
+            case "reset" | "half-open":
+                return await playground.reset(what, told=do == "reset")
+            case "upgrade":
+                return await playground.upgrade(what)
+            case "hang":
+                return await playground.hang(what)
+            case "fill-disk" | "free-disk" | "slow-disk" | "mend-disk":
+                delay_ms = float(how.get("delay_ms", 0.0))
+                return await playground.disk(what, do.removesuffix("-disk"), delay_ms)
         raise Refused(f"A playground cannot {do!r}.")
 
     async def _status(self) -> ClusterStatus:

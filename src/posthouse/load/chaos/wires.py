@@ -1,0 +1,96 @@
+"""The network is broken, through the fault proxies before every server: cut one way or both, slow, reset, half open."""
+
+from posthouse.load.chaos.scenario import AFTER_S, NOTHING_S, Window, others
+from posthouse.load.chaos.site import Site
+
+WAYS = ("both", "out", "in")
+CACHE = ("cache", "sentinel")
+CUT_S = 12.0
+LATENCY_MS = 50.0
+BYTES_PER_S = 128_000.0
+SLOW_S = 20.0
+RESETS = 5
+RESET_EVERY_S = 2.0
+
+CACHE_CUT_S = 3.0
+"""2 s, as by the slower path for all, and 1 s to notice: a cache that is silent for 0.25 s counts as away."""
+MOVED_S = 30.0
+"""5 s until a probe gives up, 6 s more before a node believes that the fault is its own, 5 s until it drains, and 10 s
+over which it does."""
+FROZEN_S = 8.0
+"""A heartbeat (5 s), and 3 s: nothing else tells a client that its connection leads nowhere."""
+
+
+async def cut_node_from_cache(site: Site) -> list[Window]:
+    return [await _cut(site, CACHE, way, CACHE_CUT_S) for way in WAYS]
+
+
+async def cut_node_from_database(site: Site) -> list[Window]:
+    begun = site.now()
+    await site.do("cut", "node-2", others=("database-a",), way="both")
+    await site.sleep(MOVED_S + 10)
+    until = site.now()
+    await site.repair("heal", "node-2")
+    await site.sleep(2 * AFTER_S)
+    first = Window("both ways", begun, until, CACHE_CUT_S, "a", sends_s=MOVED_S)
+    ways = [await _cut(site, ("database-a",), way, CACHE_CUT_S, "a") for way in ("out", "in")]
+    return [first, *ways, *await others(site, begun)]
+
+
+async def cut_node_from_nodes(site: Site) -> list[Window]:
+    return [await _cut(site, ("node-1", "node-3"), way, NOTHING_S) for way in WAYS]
+
+
+async def cut_database_primary(site: Site) -> list[Window]:
+    begun = site.now()
+    cut = await site.do("cut", "database-a primary", way="both")
+    await site.sleep(40)
+    until = site.now()
+    await site.repair("heal", cut)
+    await site.sleep(AFTER_S)
+    return [Window("its shards", begun, until, 30.0, "a"), *await others(site, begun)]
+
+
+async def slow_network(site: Site) -> list[Window]:
+    windows = []
+    for what in ("node-2", "database-a primary"):
+        begun = site.now()
+        slowed = await site.do("slow", what, latency_ms=LATENCY_MS, bytes_per_s=BYTES_PER_S)
+        await site.sleep(SLOW_S)
+        await site.repair("heal", slowed)
+        await site.sleep(AFTER_S)
+        windows.append(Window(f"{what} is slow", begun, site.now(), 2.0))
+    return windows
+
+
+async def resets(site: Site) -> list[Window]:
+    windows = []
+    for what in ("node-2", "database-a primary", "cache primary"):
+        begun = site.now()
+        for _ in range(RESETS):
+            await site.do("reset", what)
+            await site.sleep(RESET_EVERY_S)
+        await site.sleep(AFTER_S)
+        windows.append(Window(f"resets of {what}", begun, site.now(), 2.0))
+    return windows
+
+
+async def half_open(site: Site) -> list[Window]:
+    windows = []
+    for what, scope in (("node-2", ""), ("database-a primary", "a"), ("cache primary", "")):
+        begun = site.now()
+        await site.do("half-open", what)
+        await site.sleep(15)
+        windows.append(Window(f"{what} half open", begun, site.now(), FROZEN_S, scope))
+    return windows
+
+
+async def _cut(site: Site, whom: tuple[str, ...], way: str, budget_s: float, scope: str = "") -> Window:
+    """Cut node-2 off from some, and heal it."""
+    begun = site.now()
+    await site.do("cut", "node-2", others=whom, way=way)
+    await site.sleep(CUT_S)
+    await site.repair("heal", "node-2")
+    await site.sleep(AFTER_S)
+    what = {"both": "both ways", "in": "nothing reaches the node", "out": "nothing it says arrives"}[way]
+    return Window(what, begun, site.now(), budget_s, scope)
