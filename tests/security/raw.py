@@ -1,0 +1,35 @@
+"""A connection without any library: every byte is the test's."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from posthouse.testing.servers import LocalServer
+from tests.gateway.peers import HOST, Peer
+from tests.security.serving import PATIENCE_S
+
+
+@asynccontextmanager
+async def raw(port: int) -> AsyncIterator[Peer]:
+    """A TCP connection."""
+    reader, writer = await asyncio.open_connection(HOST, port)
+    try:
+        yield Peer(reader, writer)
+    finally:
+        writer.transport.abort()
+
+
+async def answer(port: int, request: bytes) -> bytes:
+    """All that comes back for some bytes, until the server closes or has said nothing for a moment."""
+    async with raw(port) as peer:
+        peer.send(request)
+        heard = b""
+        with suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(PATIENCE_S):
+                while part := await peer.reader.read(65_536):
+                    heard += part
+        return heard
+
+
+def port_of(server: LocalServer) -> int:
+    return server.port
