@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from posthouse.kit.virtual import Stuck, VirtualClock, VirtualLoop
+from posthouse.kit import virtual
+from posthouse.kit.virtual import Spinning, Stuck, VirtualClock, VirtualLoop
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:
@@ -59,3 +60,29 @@ def test_waiting_for_what_will_never_come_is_an_error() -> None:
 
     with pytest.raises(Stuck):
         _run(wait())
+
+
+def test_somebody_who_never_comes_to_an_end_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(virtual, "ROUNDS_MAX", 100)
+
+    async def spin() -> None:
+        while True:  # noqa: ASYNC110 - that is the fault
+            await asyncio.sleep(0)
+
+    with pytest.raises(Spinning, match="it is still 0"):
+        _run(spin())
+
+
+def test_timers_of_one_moment_ring_in_the_order_in_which_they_were_set() -> None:
+    rung: list[int] = []
+
+    async def ring() -> None:
+        loop = asyncio.get_running_loop()
+        cancelled = loop.call_at(1.0, rung.append, -1)
+        for number in range(20):
+            loop.call_at(1.0, rung.append, number)
+        cancelled.cancel()
+        await asyncio.sleep(1.0)
+
+    _run(ring())
+    assert rung == list(range(20))

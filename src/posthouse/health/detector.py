@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from enum import StrEnum
 from math import erfc, inf, log10, sqrt
-from statistics import fmean, median, pstdev
+from statistics import fmean, median
 from typing import NamedTuple
 
 PHI_SUSPECT, PHI_DEAD = 3.0, 8.0
@@ -144,6 +144,12 @@ def _ended(why: str) -> str:
 def phi(silent_s: float, gaps_s: Sequence[float], every_s: float) -> float:
     """How unlikely so long a silence is: -log10 of its probability, with the gaps before taken for normal."""
     mean = max(every_s, fmean(gaps_s)) if gaps_s else every_s
-    spread = max(RHYTHM_SPREAD_MIN * every_s, pstdev(gaps_s) if len(gaps_s) > 1 else 0.0)
+    spread = max(RHYTHM_SPREAD_MIN * every_s, _spread(gaps_s) if len(gaps_s) > 1 else 0.0)
     probability = 0.5 * erfc((silent_s - mean) / (spread * sqrt(2)))
     return -log10(probability) if probability > 0.0 else inf
+
+
+def _spread(values: Sequence[float]) -> float:
+    """The standard deviation, without the exact fractions of `statistics`: this is asked for many times a second."""
+    mean = fmean(values)
+    return sqrt(fmean([(value - mean) ** 2 for value in values]))

@@ -171,7 +171,7 @@ class CacheBus:
     async def publish(self, gateway: str, message: bytes) -> bool:
         cache = self._cache
 
-        async def work() -> bool:
+        def work() -> bool:
             pipe = cache.subscribers.get(gateway)
             if pipe is None or not pipe.target.alive:
                 return False
@@ -180,7 +180,7 @@ class CacheBus:
             return True
 
         try:
-            return await cache.network.call_within(DEADLINE_S, self._host, cache.NAME, work)
+            return await cache.network.ask_within(DEADLINE_S, self._host, cache.NAME, work)
         except Unreachable as error:
             raise BusUnavailable(str(error)) from None
 
@@ -237,7 +237,7 @@ def _copies(cache: Cache) -> int:
 async def _ask(cache: Cache, host: Host, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Have the server do it, in time or not at all."""
     try:
-        return await cache.network.call_within(DEADLINE_S, host, cache.NAME, work)
+        return await cache.network.ask_within(DEADLINE_S, host, cache.NAME, lambda: _at_once(work()))
     except Unreachable as error:
         raise CacheUnavailable(str(error)) from None
 
@@ -246,3 +246,13 @@ async def _attempt(cache: Cache, host: Host, work: Callable[[], Coroutine[Any, A
     """The same for what must never raise: it ends by itself in time."""
     with suppress(CacheUnavailable):
         await _ask(cache, host, work)
+
+
+def _at_once(work: Coroutine[Any, Any, T]) -> T:
+    """The result of what does not wait."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    raise RuntimeError(f"{work} waits")

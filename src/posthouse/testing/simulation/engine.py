@@ -168,11 +168,11 @@ class SimulatedEngine:
     # --------------------------------------------------------------------------------------------------------------
 
     async def _query(self, query: Callable[[Tables], T]) -> T:
-        async def work() -> T:
-            return query(self._database.tables)
-
+        database = self._database
         try:
-            return await self._call(READ_TIMEOUT_S, work)
+            return await database.network.ask_within(
+                READ_TIMEOUT_S, self._host, database.primary, lambda: query(database.tables)
+            )
         except Unreachable as error:
             raise StorageUnavailable(str(error)) from None
 

@@ -1,15 +1,27 @@
 """Many seeds on all cores: each story in a process of a pool, the outcomes as they come."""
 
 import logging
+import signal
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from itertools import islice
+from types import FrameType
 from typing import NamedTuple
 
-from posthouse.testing.simulation.world import simulate
+from posthouse.testing.simulation.world import Story, simulate
 
 CHUNK = 64
 """Stories that wait in the pool for each process."""
+
+
+CPU_S_MAX = 60.0
+"""A story takes well below a second of it. Beyond, it is ended, and its seed has failed."""
+
+
+class Overdue(KeyboardInterrupt):
+    """A story does not come to an end. An event loop lets nothing else through that is raised in a callback."""
 
 
 class Outcome(NamedTuple):
@@ -26,15 +38,42 @@ class Outcome(NamedTuple):
 
 
 def outcome(seed: int) -> Outcome:
-    """Play one seed."""
+    """Play one seed. Whatever goes wrong is an outcome."""
     logging.disable(
         logging.CRITICAL
     )  # what nodes log while everything breaks says nothing about the promises
-    story = simulate(seed)
+    story = Story(seed)
+    try:
+        with _bounded(CPU_S_MAX):
+            simulate(seed, story)
+    except (Exception, Overdue) as error:
+        story.failures.append(f"it broke off: {error!r} {_where(error)}")
     verdict = story.verdict
     counts = (verdict.sent, verdict.acked, verdict.deliveries)
     faults = tuple(map(str, story.faults))
     return Outcome(seed, *counts, faults, tuple(story.failures), story.trace, story.seconds)
+
+
+@contextmanager
+def _bounded(cpu_s: float) -> Iterator[None]:
+    """Raises `Overdue` inside when it takes more of the processor. For a process's main thread."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise Overdue(f"{cpu_s:g} s of CPU")
+
+    before = signal.signal(signal.SIGVTALRM, end)
+    signal.setitimer(signal.ITIMER_VIRTUAL, cpu_s, cpu_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+def _where(error: BaseException) -> str:
+    """Where an error came from: the innermost steps in our own code."""
+    own = [step for step in traceback.extract_tb(error.__traceback__) if "posthouse" in step.filename]
+    return " < ".join(f"{step.filename.rpartition('posthouse/')[2]}:{step.lineno}" for step in own[:-4:-1])
 
 
 def outcomes(first: int, count: int, jobs: int) -> Iterator[Outcome]:

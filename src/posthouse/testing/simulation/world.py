@@ -345,9 +345,9 @@ def _keys() -> Credentials:
     return Credentials(apps={APP: AppKeys(signing=(key,), api_key_hashes=())}, resume_secret=_SECRET)
 
 
-def simulate(seed: int) -> Story:
-    """Play one seed on a loop of its own."""
-    story = Story(seed)
+def simulate(seed: int, story: Story | None = None) -> Story:
+    """Play one seed on a loop of its own; `story` is what it is told in."""
+    story = story or Story(seed)
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(_simulate(story))
     return story
