@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -22,6 +22,7 @@ from posthouse.gateway.websocket import Frame as WireFrame, Socket
 from posthouse.kit.clock import ManualClock
 from posthouse.kit.tasks import Tasks
 from posthouse.messaging.commit import CommitLimits, GroupCommit
+from posthouse.messaging.gather import QUERIES_PER_S
 from posthouse.messaging.notes import Note, encode_notes
 from posthouse.messaging.publish import Publisher
 from posthouse.messaging.receipts import Receipts
@@ -170,6 +171,14 @@ class Hall:
         await until(lambda: guest.heard("welcome") or guest.ended)
         assert not guest.ended, guest.frames
         return guest
+
+    async def enter_all(self, users: Iterable[str]) -> list[Guest]:
+        """Many have been let in, one after the other, no faster than questions for them may be asked."""
+        guests = []
+        for user in users:
+            guests.append(await self.enter(user))
+            await self.clock.advance(1 / QUERIES_PER_S)
+        return guests
 
     def tell(self, *notes: Note) -> None:
         """One message of the bus."""

@@ -291,7 +291,7 @@ async def test_a_group_of_very_many_who_are_online_is_looked_up_in_few_questions
     """One question each would fill the queue of readers and refuse everybody else's."""
     async with hall() as it:
         users = [f"u{number}" for number in range(300)]
-        guests = [await it.enter(user) for user in users]
+        guests = await it.enter_all(users)
         asked = it.database.asked.total()
         it.database.join("c", *users)
         it.tell(*(it.database.account_joined(user, "c") for user in users))

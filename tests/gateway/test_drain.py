@@ -17,7 +17,7 @@ def drain_of(it: Hall, place: Place = Place(ELSEWHERE, "other is emptiest")) -> 
 
 
 async def guests(it: Hall, count: int) -> list[Guest]:
-    return [await it.enter(f"u{number}") for number in range(count)]
+    return await it.enter_all(f"u{number}" for number in range(count))
 
 
 def gone(among: list[Guest]) -> int:

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from posthouse.messaging.gather import TURNS, Gather
+from posthouse.kit.clock import ManualClock
+from posthouse.messaging.gather import QUERIES_BURST, QUERIES_PER_S, Gather
 
 
 class Source:
@@ -22,34 +23,34 @@ class Source:
 
 async def test_questions_asked_at_once_are_answered_by_one_query() -> None:
     source = Source()
-    gather: Gather[int, str] = Gather(source.load)
+    gather: Gather[int, str] = Gather(source.load, ManualClock())
     answers = await asyncio.gather(*(gather.get("a", [key, key + 1]) for key in range(10)))
     assert source.asked == [("a", list(range(11)))]
     assert answers[3] == {3: "a3", 4: "a4"}
 
 
 async def test_what_does_not_exist_is_left_out() -> None:
-    gather: Gather[int, str] = Gather(Source().load)
+    gather: Gather[int, str] = Gather(Source().load, ManualClock())
     assert await gather.get("a", [-1, 1]) == {1: "a1"}
 
 
 async def test_a_query_takes_no_more_keys_than_it_may() -> None:
     source = Source()
-    gather: Gather[int, str] = Gather(source.load, keys_max=4)
+    gather: Gather[int, str] = Gather(source.load, ManualClock(), keys_max=4)
     await asyncio.gather(*(gather.get("a", [key]) for key in range(10)))
     assert [len(keys) for _, keys in source.asked] == [4, 4, 2]
 
 
 async def test_apps_are_never_mixed() -> None:
     source = Source()
-    gather: Gather[int, str] = Gather(source.load)
+    gather: Gather[int, str] = Gather(source.load, ManualClock())
     first, second = await asyncio.gather(gather.get("a", [1]), gather.get("b", [1]))
     assert (first, second) == ({1: "a1"}, {1: "b1"})
 
 
 async def test_a_failed_query_fails_those_who_asked_and_the_next_one_works() -> None:
     source = Source()
-    gather: Gather[int, str] = Gather(source.load)
+    gather: Gather[int, str] = Gather(source.load, ManualClock())
     source.broken = True
     with pytest.raises(OSError, match="no"):
         await gather.get("a", [1])
@@ -57,15 +58,17 @@ async def test_a_failed_query_fails_those_who_asked_and_the_next_one_works() -> 
     assert await gather.get("a", [1]) == {1: "a1"}
 
 
-async def test_questions_that_come_one_turn_of_the_loop_after_the_other_share_a_query() -> None:
-    """As those of many clients that arrive at once, each on a connection of its own."""
-    source = Source()
-    gather: Gather[int, str] = Gather(source.load)
-
-    async def ask_later(key: int) -> None:
-        for _ in range(key):
-            await asyncio.sleep(0)
+async def test_many_queries_in_a_row_are_paced_so_that_more_keys_share_one() -> None:
+    source, clock = Source(), ManualClock()
+    gather: Gather[int, str] = Gather(source.load, clock)
+    for key in range(round(QUERIES_BURST)):
         await gather.get("a", [key])
-
-    await asyncio.gather(*(ask_later(key) for key in range(TURNS)))
-    assert len(source.asked) == 1
+    source.asked.clear()
+    following = [asyncio.ensure_future(gather.get("a", [key])) for key in (1, 2)]
+    await clock.advance(0.5 / QUERIES_PER_S)
+    following.append(asyncio.ensure_future(gather.get("a", [3])))
+    await clock.advance(0)
+    assert source.asked == []
+    await clock.advance(0.6 / QUERIES_PER_S)
+    await asyncio.gather(*following)
+    assert source.asked == [("a", [1, 2, 3])]

@@ -49,9 +49,11 @@ class Audience:
         handlers: Handlers,
     ) -> None:
         self.rooms: Rooms[Session] = Rooms()
-        self.heads: Gather[str, int | None] = Gather(log.heads, keys_max=5_000)
-        self.inboxes: Gather[str, Inbox | None] = Gather(self._load_inboxes, keys_max=500)
-        self.memberships: Gather[UserConv, bool | None] = Gather(self._load_memberships, keys_max=5_000)
+        self.heads: Gather[str, int | None] = Gather(log.heads, clock, keys_max=5_000)
+        self.inboxes: Gather[str, Inbox | None] = Gather(self._load_inboxes, clock, keys_max=500)
+        self.memberships: Gather[UserConv, bool | None] = Gather(
+            self._load_memberships, clock, keys_max=5_000
+        )
         self.deliveries = 0
         self.gaps = 0
         self._log = log

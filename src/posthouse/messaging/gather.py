@@ -1,20 +1,23 @@
 """Batched loading: while one query is in flight the following keys gather, and go out together.
 
-Before each query the event loop turns a few times, so that questions that are at the door already come along: ten
-thousand sessions that resume at once cost a few hundred queries. One `Gather` per kind of question.
+Where that is not enough, as queries are fast and keys come one by one, many queries in a row are paced, so that more
+keys gather: ten thousand sessions that resume at once cost a few hundred. One `Gather` per kind of question.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
+from posthouse.kit.clock import Clock
+from posthouse.kit.limits import TokenBucket
 from posthouse.kit.tasks import start
 
 K = TypeVar("K")
 V = TypeVar("V")
 
-TURNS = 8
-"""Of the event loop before a query. They take no time when there is nothing else to do, and gather much when there is."""
+QUERIES_PER_S = 20.0
+QUERIES_BURST = 40.0
+"""So many queries in a row never wait, nor does one with all the keys it may take."""
 
 Waiting = list[tuple[Sequence[K], asyncio.Future[dict[K, V]]]]
 
@@ -27,9 +30,11 @@ class Gather(Generic[K, V]):
     """
 
     def __init__(
-        self, load: Callable[[str, list[K]], Awaitable[Mapping[K, V]]], keys_max: int = 2_000
+        self, load: Callable[[str, list[K]], Awaitable[Mapping[K, V]]], clock: Clock, keys_max: int = 2_000
     ) -> None:
         self._load = load
+        self._clock = clock
+        self._pace = TokenBucket(QUERIES_PER_S, QUERIES_BURST, clock.monotonic())
         self._keys_max = keys_max
         self._waiting: dict[str, Waiting[K, V]] = {}
         self._running: set[str] = set()
@@ -48,9 +53,9 @@ class Gather(Generic[K, V]):
         return await future
 
     async def _run(self, scope: str) -> None:
+        await asyncio.sleep(0)
         while self._waiting.get(scope):
-            for _ in range(TURNS):
-                await asyncio.sleep(0)
+            await self._wait_turn(scope)
             group = self._take(scope)
             found = await self._ask(
                 scope, list(dict.fromkeys(key for keys, _ in group for key in keys)), group
@@ -59,6 +64,12 @@ class Gather(Generic[K, V]):
                 _answer(group, found)
         self._waiting.pop(scope, None)
         self._running.discard(scope)
+
+    async def _wait_turn(self, scope: str) -> None:
+        wait_s = self._pace.wait_s(self._clock.monotonic())
+        if wait_s > 0 and sum(len(keys) for keys, _ in self._waiting[scope]) < self._keys_max:
+            await self._clock.sleep(wait_s)
+        self._pace.take(self._clock.monotonic())
 
     def _take(self, scope: str) -> Waiting[K, V]:
         waiting = self._waiting[scope]
