@@ -65,8 +65,7 @@ async def site(
     credentials = Credentials(verifier, ApiKeys(hashes), OPERATORS)
     app = build_api(context, credentials, lambda *answer: answered.append(answer))
     runner = await server.start(app)
-    assert runner.server is not None
-    listening = await asyncio.get_running_loop().create_server(runner.server, "127.0.0.1", 0)
+    listening = await asyncio.get_running_loop().create_server(server.protocols(runner), "127.0.0.1", 0)
     host, port = listening.sockets[0].getsockname()
     try:
         async with aiohttp.ClientSession() as session:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from posthouse.testing.servers import LocalServer
 from tests.gateway.peers import HOST, Peer
 from tests.security.serving import PATIENCE_S
 
@@ -31,5 +30,8 @@ async def answer(port: int, request: bytes) -> bytes:
         return heard
 
 
-def port_of(server: LocalServer) -> int:
-    return server.port
+async def answered_head(port: int, request: bytes) -> bytes:
+    """The head of what comes back."""
+    async with raw(port) as peer:
+        peer.send(request)
+        return (await peer.read_response()).encode()

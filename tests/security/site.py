@@ -54,16 +54,22 @@ class Reply(NamedTuple):
 class Town:
     """A running node, and ways to ask it."""
 
-    def __init__(self, node: Node, http: aiohttp.ClientSession) -> None:
-        self.node = node
+    def __init__(self, port: int, http: aiohttp.ClientSession, node: Node | None = None) -> None:
+        """`node`: where it runs in this process."""
+        self.url = f"http://127.0.0.1:{port}"
+        self._node = node
         self._http = http
-        self.url = f"http://127.0.0.1:{node.port}"
+
+    @property
+    def node(self) -> Node:
+        assert self._node is not None
+        return self._node
 
     @classmethod
     @asynccontextmanager
     async def around(cls, node: Node) -> AsyncIterator[Self]:
         async with aiohttp.ClientSession() as http:
-            yield cls(node, http)
+            yield cls(node.port, http, node)
 
     async def ask(self, method: str, path: str, headers: Headers | None = None, body: object = None) -> Reply:
         url = URL(f"{self.url}{path}", encoded=True)

@@ -78,9 +78,12 @@ class Busy:
                     await self.ask(http, path, Authorization=f"Bearer {bearer}")
             for misplaced in (f"/v1/users/ann?token={self.token}", f"/v1/users?ids={WRONG['api key']}"):
                 await self.ask(http, misplaced, X_Api_Key=self.server.secrets.api_key)
-            await self._talk(Town(At(self.server), http))
+            await self._talk(Town(self.server.port, http))
             for path in ("/readyz", "/metrics"):
                 await self.ask(http, path)
+        for secret in (self.token, self.server.secrets.api_key, self.operator):
+            malformed = f"GET / HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {secret}\0\r\n\r\n"
+            self.answers.append((await answer(self.server.port, malformed.encode())).decode())
 
     async def _talk(self, town: Town) -> None:
         for bearer in (self.token, self.expired, WRONG["token"], self.server.secrets.api_key, self.operator):
@@ -103,13 +106,6 @@ class Busy:
             {"t": "fetch", "ref": 3, "conv": WRONG["api key"]},
         ):
             self.answers.append(str(await talk.ask(frame)))
-
-
-class At:
-    """Where a `Town` finds a server in a process of its own."""
-
-    def __init__(self, server: LocalServer) -> None:
-        self.port = server.port
 
 
 @pytest.fixture
@@ -180,7 +176,7 @@ async def test_whatever_strangers_send_the_log_stays_one_json_object_a_line(tmp_
     """In paths, headers, ids, JSON, tokens and WebSocket frames; nothing of it stands at the beginning of a line."""
     with TalkativeServer(tmp_path / "server", settings={"log.level": "debug"}) as server:
         async with aiohttp.ClientSession() as http:
-            town = Town(At(server), http)
+            town = Town(server.port, http)
             for line in LINES:
                 await everywhere(town, server, line)
         server.stop()

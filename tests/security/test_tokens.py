@@ -24,12 +24,15 @@ STRANGER = Ed25519PrivateKey.generate()
 PEM = PRIVATE.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 DER = PRIVATE.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 RAW = PRIVATE.public_key().public_bytes_raw()
-
 Sign = Callable[[bytes], bytes]
 
 
 def base64(raw: bytes) -> str:
     return urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+FORMS: tuple[bytes | str, ...] = (PEM, PEM.rstrip(), DER, RAW, base64(RAW))
+"""In which a public key may have been given to whoever forges."""
 
 
 def hs256(secret: str | bytes) -> Sign:
@@ -66,9 +69,7 @@ FORGED = {
     **{f"alg {alg}": made(nothing, alg=alg) for alg in ("none", "None", "nOnE", "NONE", "")},
     "no alg": made(nothing, alg=None),
     "none, with a signature": made(ACME_S, alg="none"),
-    **{f"HMAC with the public key as {what}": made(hs256(key), kid="ed") for what, key in
-       {"PEM": PEM, "PEM without its last line break": PEM.rstrip(), "DER": DER, "32 bytes": RAW,
-        "base64url": base64(RAW)}.items()},
+    **{f"HMAC with the public key, form {n}": made(hs256(key), kid="ed") for n, key in enumerate(FORMS)},
     "the shared key under the name of EdDSA": made(ACME_S, alg="EdDSA"),
     "EdDSA under the name of the shared key": made(PRIVATE.sign, alg="EdDSA"),
     "EdDSA of somebody else": made(STRANGER.sign, alg="EdDSA", kid="ed"),

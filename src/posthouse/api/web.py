@@ -34,6 +34,7 @@ ROUTES: tuple[Route, ...] = tuple(
     route for part in (users, conversations, members, entries, node, cluster) for route in part.routes.all
 )
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_SAID_ONCE = ("Authorization", "X-Api-Key", OPERATOR_HEADER, "Idempotency-Key")
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -82,6 +83,7 @@ class _Site:
     async def run(self, route: Route, request: web.Request) -> web.Response:
         """One route: who calls, how fast, what for. Raises `ApiError`."""
         _check_encoding(request.raw_path)
+        _check_said_once(request)
         operator = self._credentials.is_operator(request.headers)
         caller = self._caller(route, request, operator)
         call = Call(
@@ -183,6 +185,13 @@ def _check_encoding(raw_path: str) -> None:
         unquote_to_bytes(raw_path).decode()
     except UnicodeDecodeError:
         raise ApiError(Code.INVALID_REQUEST, "the URL does not encode UTF-8") from None
+
+
+def _check_said_once(request: web.Request) -> None:
+    """Of two, a proxy in front may have looked at the other one."""
+    for name in _SAID_ONCE:
+        if len(request.headers.getall(name, ())) > 1:
+            raise ApiError(Code.INVALID_REQUEST, f"{name} is given twice")
 
 
 def _idempotency_key(request: web.Request) -> str:

@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from aiohttp import web
 
 from posthouse.api.call import Context
 from posthouse.api.credentials import Credentials as ApiCredentials
-from posthouse.api.server import start as start_api
+from posthouse.api.server import protocols as api_protocols, start as start_api
 from posthouse.api.web import build_api
 from posthouse.app.certificates import CertificateError, Certificates
 from posthouse.app.config.values import Config
@@ -114,11 +115,10 @@ class Node:
         await parts.start()
         parts.tasks.supervise("monitor", self._monitor.run)
         self._runner = await start_api(self._api)
-        assert self._runner.server is not None
         self._listener = Listener(
             socket_limits(config),
             lambda opening, _request: parts.gateway.accept(opening),
-            self._runner.server,
+            api_protocols(self._runner, partial(self._count_answer, "malformed")),
             clock=self._clock,
             allowed_origins=config.listen.allowed_origins,
         )

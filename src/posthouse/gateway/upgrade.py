@@ -100,8 +100,8 @@ def _check_upgrade(headers: Mapping[str, str]) -> None:
     if headers.get("sec-websocket-version") != "13":
         known = (("Sec-WebSocket-Version", "13"),)
         raise Refused(Refusal(426, "this server speaks WebSocket version 13", headers=known))
-    if "host" not in headers:
-        raise Refused(Refusal(400, "the request has no Host"))
+    if "host" not in headers or "," in headers["host"]:
+        raise Refused(Refusal(400, "the request has no Host, or several"))
     if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
         raise Refused(Refusal(400, "a request that opens a WebSocket has no body"))
 
