@@ -1,6 +1,7 @@
 """A connection without any library: every byte is the test's."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -9,9 +10,9 @@ from tests.security.serving import PATIENCE_S
 
 
 @asynccontextmanager
-async def raw(port: int) -> AsyncIterator[Peer]:
+async def raw(port: int, tls: ssl.SSLContext | None = None) -> AsyncIterator[Peer]:
     """A TCP connection."""
-    reader, writer = await asyncio.open_connection(HOST, port)
+    reader, writer = await asyncio.open_connection(HOST, port, ssl=tls)
     try:
         yield Peer(reader, writer)
     finally:
