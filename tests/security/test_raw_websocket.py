@@ -73,13 +73,20 @@ async def test_a_session_that_comes_byte_by_byte_is_a_session(
     """From the first byte of the request to the last of the goodbye."""
     settings = config(tmp_path / "data", tls=authority.issue().tls if encrypted else Tls())
     async with running(settings) as node, raw(node.port, authority.client if encrypted else None) as peer:
-        for byte in head(UPGRADE) + hello() + PING_FRAME + client_frame(FINAL | CLOSE, b"\x03\xe8"):
-            peer.send(bytes((byte,)))
-            await asyncio.sleep(0)
+        await trickle(peer, head(UPGRADE) + hello())
         assert "101" in await peer.read_response()
-        both = {(await peer.read_frame())[1][:13] for _ in range(2)}  # who is entering may ping
-        assert both == {b'{"t":"welcome', PONG_MESSAGE[:13]}
+        assert b'"welcome"' in (await peer.read_frame())[1]
+        await trickle(peer, PING_FRAME)
+        await pongs(peer)
+        await trickle(peer, client_frame(FINAL | CLOSE, b"\x03\xe8"))
         await closes(peer, 1000)
+
+
+async def trickle(peer: Peer, data: bytes) -> None:
+    """Each byte for itself."""
+    for byte in data:
+        peer.send(bytes((byte,)))
+        await asyncio.sleep(0)
 
 
 async def test_a_frame_may_be_cut_at_every_byte(town: Town) -> None:
