@@ -37,6 +37,7 @@ def gateway_limits(config: Config) -> GatewayLimits:
         page_bytes_max=limits.outbox_bytes_max // 2,
         in_flight_max=limits.in_flight_max,
         entering_max=limits.entering_max,
+        sessions_per_user_max=limits.sessions_per_user_max,
         hello_timeout_ms=limits.hello_timeout_ms,
         resume_ttl_s=config.auth.resume_ttl_s,
     )
@@ -64,6 +65,8 @@ def rates(config: Config) -> Rates:
         sends_per_app_burst=limits.sends_per_app_burst,
         logins_per_s=limits.logins_per_s,
         logins_burst=limits.logins_burst,
+        logins_per_user_per_s=limits.logins_per_user_per_s,
+        logins_per_user_burst=limits.logins_per_user_burst,
     )
 
 

@@ -3,6 +3,7 @@
 Sessions are ordered by when they opened and then by name, the same on every node, so that of two exactly one stays.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ class Devices:
     def __init__(self, clock: Clock, handlers: Handlers) -> None:
         self._clock = clock
         self._held: dict[tuple[str, str, str], _Held] = {}
+        self._of_users: Counter[tuple[str, str]] = Counter()
         self.tell: Callable[[OpenedNote], None] = lambda note: None
         handlers.on(OpenedNote, self._opened_elsewhere)
 
@@ -40,9 +42,15 @@ class Devices:
         if session.gone:
             return False
         opened_ms = self._clock.now_ms() - round((self._clock.monotonic() - session.opened) * 1000)
+        self._of_users[key[:2]] += key not in self._held
         self._held[key] = _Held(session, opened_ms)
         self.tell(OpenedNote(session.app, account_id(session.user), session.device, session.id, opened_ms))
         return True
+
+    def has_room(self, session: Session, devices_max: int) -> bool:
+        """True when its user has fewer devices here than may be, or this is one of them."""
+        user = session.app, session.user
+        return self._of_users[user] < devices_max or (*user, session.device) in self._held
 
     def forget(self, session: Session) -> None:
         """Its socket is closed."""
@@ -50,6 +58,9 @@ class Devices:
         held = self._held.get(key)
         if held is not None and held.session is session:
             del self._held[key]
+            self._of_users[key[:2]] -= 1
+            if not self._of_users[key[:2]]:
+                del self._of_users[key[:2]]
 
     def _opened_elsewhere(self, note: OpenedNote) -> None:
         held = self._held.get((note.app, account_user(note.conv) or "", note.device))

@@ -27,6 +27,7 @@ HEARTBEAT_S_MIN = 1
 HEARTBEAT_S_MAX = 300
 SDK_BYTES_MAX = 100
 RETURN_MS = 1_000
+CROWDED_RETURN_S = 60.0
 UNKNOWN = "the database that holds this user's conversations cannot be asked now"
 
 
@@ -52,6 +53,9 @@ class Door(Protocol):
 
     def is_blocked(self, app: str, user: str) -> bool:
         """True when the application has blocked the user."""
+
+    def is_crowded(self, session: Session) -> bool:
+        """True when its user has as many devices here as may be, and this is another one."""
 
     def new_session_id(self) -> str:
         """A name for a session, unique in the cluster."""
@@ -92,6 +96,8 @@ class Entrance:
         session.heartbeat_s = hello.heartbeat_s
         session.id = self._door.new_session_id()
         if session.app != CANARY_APP and self._door.doorkeeper(session):
+            return
+        if not self._may_begin(session):
             return
         reset = self._check_resume(session, hello.resume)
         if reset is None or not self._admit(session, hello.resume is not None and reset == 0):
@@ -156,6 +162,18 @@ class Entrance:
         session.came_from = "" if claim.node == self._door.node else claim.node
         current = resume.epoch == claim.epoch == self._database.epoch
         return 0 if current else Code.EPOCH_CHANGED
+
+    def _may_begin(self, session: Session) -> bool:
+        """No one user takes the places of the others. Sent away without another address, which would spread it."""
+        if session.app == CANARY_APP:
+            return True
+        wait_s = self._door.admission.user_login_wait_s(session.app, session.user, session.last_seen)
+        reason = "more sessions begun than one user may"
+        if wait_s == 0.0 and self._door.is_crowded(session):
+            wait_s, reason = CROWDED_RETURN_S, "as many devices as one user may have here"
+        if wait_s > 0.0:
+            session.end(Code.OVERLOADED, reason, round(wait_s * 1000) + 1)
+        return wait_s == 0.0
 
     def _admit(self, session: Session, resuming: bool) -> bool:
         admission = self._door.admission

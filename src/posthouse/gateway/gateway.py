@@ -147,6 +147,10 @@ class Gateway:
         """True when the application has blocked the user, as far as this node has heard."""
         return (app, user) in self.blocklist
 
+    def is_crowded(self, session: Session) -> bool:
+        """True when its user has as many devices here as may be, and this is another one."""
+        return not self.devices.has_room(session, self.limits.sessions_per_user_max)
+
     async def load_blocked(self, apps: Sequence[str]) -> None:
         """Read who is blocked. Called before the gateway opens."""
         self._apps = tuple(apps)

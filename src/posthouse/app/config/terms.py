@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta
 
 
@@ -37,3 +38,7 @@ Policy = Literal[
     "prequal",
 ]
 """All are in docs/balancing.md."""
+
+
+class Room(msgspec.Struct, frozen=True, kw_only=True):
+    """The base of all rooms of the configuration."""

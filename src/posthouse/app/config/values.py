@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from posthouse.app.config.limits import Limits
 from posthouse.app.config.terms import (
     MASKED,
     URL,
@@ -15,15 +16,18 @@ from posthouse.app.config.terms import (
     Hash,
     Policy,
     Rate,
+    Room,
     Seconds,
     Share,
     form,
     says,
 )
 
-
-class Room(msgspec.Struct, frozen=True, kw_only=True):
-    """The base of all rooms of the configuration."""
+__all__ = [
+    "Agent", "Api", "App", "Auth", "Balance", "Bus", "Cache", "Canary", "Config", "Data", "Database",
+    "Drain", "Key", "Limits", "Listen", "Log", "Node", "Operator", "Rebalance", "Remedies", "Room",
+    "Tls", "Workers",
+]  # fmt: skip
 
 
 class Listen(Room, frozen=True, kw_only=True):
@@ -125,80 +129,6 @@ class Database(Room, frozen=True, kw_only=True):
             """Connections to PostgreSQL from this node. More help reading, not writing: commits go in groups."""
         ),
     ] = 10
-
-
-class Limits(Room, frozen=True, kw_only=True):
-    """Nothing is unbounded. Each limit says what happens beyond it; each refusal and disconnect is counted in
-    /metrics."""
-
-    connections_max: Annotated[
-        Count,
-        says("""Open connections of this node. Beyond: answered 503 with Retry-After. Keep it below the limit of
-            open files (ulimit -n)."""),
-    ] = 15_000
-    frame_bytes_max: Annotated[
-        Count,
-        says("""One frame of a client, inflated. Beyond: closed with 1009. A body may have 32 KiB."""),
-    ] = 65_536
-    outbox_bytes_max: Annotated[
-        Count,
-        says("""What may wait to be written to one client. Beyond: disconnected as slow_reader; it resumes and
-            catches up from the log. Memory in the worst case: this times the connections. One answer to a client
-            takes at most half of it."""),
-    ] = 524_288
-    in_flight_max: Annotated[
-        Count,
-        says("Unanswered requests of one session, sends included. Beyond: refused as in_flight_limit."),
-    ] = 256
-    hello_timeout_ms: Annotated[
-        Count,
-        says("From connecting to a valid hello. Beyond: disconnected as hello_timeout."),
-    ] = 10_000
-    entering_max: Annotated[
-        Count,
-        says("Sessions being let in at once. Beyond: sent away as overloaded, with a time to come back."),
-    ] = 20_000
-    logins_per_s: Annotated[
-        Rate,
-        says("""Sessions that start afresh, on this node. Beyond: sent away as overloaded, with a time to come back.
-            Resumes are exempt: they hardly touch the database."""),
-    ] = 1_000.0
-    logins_burst: Annotated[Rate, says("How many may come at once on top of logins_per_s.")] = 2_000.0
-    frames_per_connection_per_s: Annotated[
-        Rate,
-        says("Frames of any kind from one connection. Beyond: disconnected as connection_rate."),
-    ] = 200.0
-    frames_per_connection_burst: Annotated[
-        Rate,
-        says("How many may come at once on top of frames_per_connection_per_s."),
-    ] = 1_000.0
-    sends_per_user_per_s: Annotated[
-        Rate,
-        says("""Sends of one user, over all their devices on this node. Beyond: refused as rate_limited with
-            retry_after_ms. People type slower; bots and load tests need more."""),
-    ] = 20.0
-    sends_per_user_burst: Annotated[
-        Rate,
-        says("How many may come at once on top of sends_per_user_per_s."),
-    ] = 100.0
-    sends_per_app_per_s: Annotated[
-        Rate,
-        says("""Sends of all users of one app on this node, so that one app cannot starve another. Beyond: refused
-            as rate_limited with retry_after_ms."""),
-    ] = 50_000.0
-    sends_per_app_burst: Annotated[
-        Rate,
-        says("How many may come at once on top of sends_per_app_per_s."),
-    ] = 100_000.0
-    queue_sends_max: Annotated[
-        Count,
-        says(
-            "Sends that wait for the database. Beyond: refused as busy. More only make everyone wait longer."
-        ),
-    ] = 20_000
-    batch_sends_max: Annotated[Count, says("Sends in one transaction. The rest waits for the next one.")] = (
-        2_000
-    )
 
 
 class Auth(Room, frozen=True, kw_only=True):
@@ -588,8 +518,8 @@ class Config(Room, frozen=True, kw_only=True):
             that name. All are PostgreSQL, and [database] is not used then. Name one that was [database] until now
             `main`: it keeps what it has, and `posthouse shards move` gives the others their part. All nodes name the
             same ones."""),
-    ] = {}
+    ] = msgspec.field(default_factory=dict)
     apps: Annotated[
         dict[str, App],
         says("Without any, an app named `default` is made, with keys generated into the data folder."),
-    ] = {}
+    ] = msgspec.field(default_factory=dict)
