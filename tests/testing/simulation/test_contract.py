@@ -5,9 +5,16 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from posthouse.bus.base import Bus
+from posthouse.cache.base import Leases, Nodes, Routes
 from posthouse.kit.clock import SystemClock
 from posthouse.storage.base import Database as StorageDatabase
+from posthouse.testing.contracts.bus import BusContract
+from posthouse.testing.contracts.leases import LeasesContract
+from posthouse.testing.contracts.nodes import NodesContract
+from posthouse.testing.contracts.routes import ALL, RoutesContract
 from posthouse.testing.contracts.storage import OpenDatabase, StorageContract
+from posthouse.testing.simulation.cache import Cache, CacheBus, CacheLeases, CacheNodes, CacheRoutes
 from posthouse.testing.simulation.database import Database
 from posthouse.testing.simulation.engine import SimulatedEngine
 from posthouse.testing.simulation.network import Network
@@ -18,6 +25,11 @@ async def network() -> AsyncIterator[Network]:
     network = Network(SystemClock(), random.Random(1), latency_s=(0.0, 0.0))
     yield network
     await network.tasks.close()
+
+
+@pytest.fixture
+def cache(network: Network) -> Cache:
+    return Cache(network, random.Random(2), network.clock)
 
 
 class TestSimulatedDatabase(StorageContract):
@@ -32,3 +44,30 @@ class TestSimulatedDatabase(StorageContract):
             return engine
 
         return open_database
+
+
+class TestSimulatedRoutes(RoutesContract):
+    @pytest.fixture
+    async def routes(self, network: Network, cache: Cache) -> Routes:
+        routes = CacheRoutes(cache, network.start("node-1"))
+        for gateway in ALL:
+            await routes.keep(gateway)  # from then on it is known what each follows
+        return routes
+
+
+class TestSimulatedLeases(LeasesContract):
+    @pytest.fixture
+    def leases(self, network: Network, cache: Cache) -> Leases:
+        return CacheLeases(cache, network.start("node-1"))
+
+
+class TestSimulatedNodes(NodesContract):
+    @pytest.fixture
+    def nodes(self, network: Network, cache: Cache) -> Nodes:
+        return CacheNodes(cache, network.start("node-1"))
+
+
+class TestSimulatedBus(BusContract):
+    @pytest.fixture
+    def bus(self, network: Network, cache: Cache) -> Bus:
+        return CacheBus(cache, network.start("node-1"))

@@ -107,7 +107,7 @@ class CacheRoutes:
         self._own.pop(gateway, None)
 
         async def work() -> None:
-            self._cache.routes.pop(gateway, None)
+            self._cache.keep(gateway, ())
 
         await _attempt(self._cache, self._host, work)
 
@@ -199,7 +199,9 @@ class CacheBus:
 
     async def unsubscribe(self, gateway: str) -> None:
         self._wanted.pop(gateway, None)
-        self._cache.subscribers.pop(gateway, None)
+        pipe = self._cache.subscribers.get(gateway)
+        if pipe is not None and pipe.target is self._host:  # a later life of the node has one of its own
+            del self._cache.subscribers[gateway]
 
     async def _subscribe(self, gateway: str) -> None:
         cache, (deliver, _) = self._cache, self._wanted[gateway]

@@ -7,13 +7,17 @@ the primary alone when it died is gone, or comes back: it was never acknowledged
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import TypeVar
 
 from posthouse.kit.clock import Clock
+from posthouse.model.ids import shard_of
+from posthouse.protocol.codes import Code
 from posthouse.storage.append import needs, plan
-from posthouse.storage.base import Append, CursorUpdate, FeedPosition, Outcome, User
+from posthouse.storage.base import Append, Charter, CursorUpdate, FeedPosition, Moved, Outcome, Refused, User
 from posthouse.storage.rows import LogKey
 from posthouse.testing.simulation.network import Host, Network, Unreachable
 from posthouse.testing.simulation.tables import Tables
@@ -26,6 +30,7 @@ PROMOTE_AFTER_S = 3.0
 """So long a primary must be gone before its standby takes over (Patroni: 20 s and more; here only the order counts)."""
 WATCH_S = 0.25
 FIRST_TRANSACTION = 100
+_MOVED = Refused(Code.MOVED, "another database has this shard")
 
 
 class Machine:
@@ -62,6 +67,8 @@ class Database:
         self._rng = rng
         self._next_transaction = FIRST_TRANSACTION
         self._active: dict[int, None] = {}
+        self._frozen: dict[int, None] = {}
+        self._writing: Counter[int] = Counter()
         self._locks: dict[LogKey, asyncio.Lock] = {}
         self._streamed = asyncio.Event()
         self._changed = asyncio.Event()
@@ -77,6 +84,12 @@ class Database:
     def tables(self) -> Tables:
         """What queries on the primary see: everything that is acknowledged, and nothing else."""
         return self.machines[self.primary].tables
+
+    @property
+    def recovering(self) -> bool:
+        """True while the primary has not got back to where it was: it answers nobody."""
+        machine = self.machines[self.primary]
+        return machine.applied < machine.recovers_to
 
     @property
     def below(self) -> int:
@@ -108,18 +121,25 @@ class Database:
         wanted = needs(batch)
         await self._recovered()
         async with self._locked(wanted.logs):
-            transaction = self._begin()
-            try:
-                planned = plan(batch, self.tables.load(wanted), self.clock.now_ms())
-                await self.commit(lambda tables: tables.write(planned, transaction))
-            finally:
-                self._active.pop(transaction, None)
-            return planned.outcomes
+            with self._guarded((each.app, each.conv) for each in batch) as moved:
+                here = [each for each in batch if (each.app, each.conv) not in moved]
+                transaction = self._begin()
+                try:
+                    planned = plan(here, self.tables.load(wanted), self.clock.now_ms())
+                    if here:
+                        await self.commit(lambda tables: tables.write(planned, transaction))
+                finally:
+                    self._active.pop(transaction, None)
+        outcomes = iter(planned.outcomes)
+        return [_MOVED if (each.app, each.conv) in moved else next(outcomes) for each in batch]
 
     async def advance(self, updates: Sequence[CursorUpdate]) -> list[CursorUpdate]:
         """Move cursors, durably."""
         stored: list[CursorUpdate] = []
-        await self.commit(lambda tables: stored.__setitem__(slice(None), tables.advance(updates)))
+        with self._guarded((app, cursor.conv) for app, _, cursor in updates) as moved:
+            if moved:
+                raise Moved(f"{self.name} does not own {sorted(moved)}")
+            await self.commit(lambda tables: stored.__setitem__(slice(None), tables.advance(updates)))
         return stored
 
     async def put_user(self, app: str, user: User) -> None:
@@ -129,6 +149,47 @@ class Database:
     async def store_position(self, reader: str, position: FeedPosition) -> None:
         """Remember a reader's place, durably."""
         await self.commit(lambda tables: tables.store_position(reader, position))
+
+    async def learn(self, charter: Charter) -> None:
+        """Note what other databases say, durably."""
+        await self.commit(lambda tables: tables.learn(charter, self.name))
+
+    async def move(self, number: int, target: "Database") -> None:
+        """Give a shard that is this database's to another, and see to the end what was begun."""
+        owner = self.tables.charter.owners[number]
+        given = owner._replace(database=target.name, epoch=owner.epoch + 1)
+        shard = self.tables.shard(number)
+        self._frozen[number] = None
+        try:
+            while given not in self.tables.charter.owners:
+                while self._writing[number]:
+                    await self.clock.sleep(0.001)
+                await self.settle()  # what is in doubt is in the copy, or never will be anywhere
+                shard = self.tables.shard(number)
+                await self._try_commit(partial(Tables.give, shard=shard, owner=given))
+        finally:
+            del self._frozen[number]
+        while given not in target.tables.charter.owners:
+            await target._try_commit(partial(Tables.take, shard=shard, owner=given))
+
+    def is_moving(self, number: int) -> bool:
+        """True while a shard of this database is being given away."""
+        return number in self._frozen
+
+    async def _try_commit(self, change: Change) -> None:
+        """Afterwards it has happened, or never will."""
+        with suppress(Unreachable):
+            await self.commit(change)
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Return when nothing that came before is in doubt any more."""
+        while True:
+            try:
+                await self.commit(lambda tables: None)
+                return
+            except Unreachable:
+                await self.clock.sleep(WATCH_S)
 
     async def commit(self, change: Change) -> None:
         """Onto the disk, onto the standby, visible: in this order."""
@@ -159,6 +220,23 @@ class Database:
         self._next_transaction += 1
         self._active[transaction] = None
         return transaction
+
+    @contextmanager
+    def _guarded(self, keys: Iterable[LogKey]) -> Iterator[set[LogKey]]:
+        """The logs among these that may not be written here. The others' shards do not move meanwhile."""
+        count = len(self.tables.charter.owners)
+        shards = {key: shard_of(*key, count) for key in keys} if count else {}
+        refused = {
+            key
+            for key, shard in shards.items()
+            if shard in self._frozen or not self.tables.owns(self.name, [key])
+        }
+        written = sorted({shard for key, shard in shards.items() if key not in refused})
+        self._writing.update(written)
+        try:
+            yield refused
+        finally:
+            self._writing.subtract(written)
 
     @asynccontextmanager
     async def _locked(self, keys: Sequence[LogKey]) -> AsyncIterator[None]:

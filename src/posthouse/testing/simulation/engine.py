@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from posthouse.kit.backoff import Backoff
 from posthouse.model.conversation import Conversation, Member
+from posthouse.model.ids import account_id
 from posthouse.protocol.codes import Code
 from posthouse.protocol.frames import MemberCursor
 from posthouse.storage.base import (
@@ -23,6 +24,7 @@ from posthouse.storage.base import (
     FeedPosition,
     Inbox,
     Listed,
+    Moved,
     Outcome,
     Page,
     Refused,
@@ -31,6 +33,7 @@ from posthouse.storage.base import (
     UserConv,
 )
 from posthouse.storage.marks import TOP, Mark
+from posthouse.storage.rows import LogKey
 from posthouse.testing.simulation.database import Database
 from posthouse.testing.simulation.network import Host, Unreachable
 from posthouse.testing.simulation.tables import Tables
@@ -94,36 +97,44 @@ class SimulatedEngine:
         bytes_max: int = 1 << 20,
     ) -> Page | Refused:
         span = (after, before, limit, bytes_max)
-        return await self._query(lambda tables: tables.read(app, conv, user, *span))
+        return await self._query(lambda tables: tables.read(app, conv, user, *span), [(app, conv)])
 
     async def conversation(self, app: str, conv: str) -> Conversation | None:
-        return await self._query(lambda tables: tables.conversation(app, conv))
+        return await self._query(lambda tables: tables.conversation(app, conv), [(app, conv)])
 
     async def members(self, app: str, conv: str, *, after: str = "", limit: int = 1_000) -> list[Member]:
-        return await self._query(lambda tables: tables.members(app, conv, after, limit))
+        return await self._query(lambda tables: tables.members(app, conv, after, limit), [(app, conv)])
 
     async def member(self, app: str, conv: str, user: str) -> Member | None:
-        return await self._query(lambda tables: tables.member(app, conv, user))
+        return await self._query(lambda tables: tables.member(app, conv, user), [(app, conv)])
 
     async def inboxes(self, app: str, users: Sequence[str]) -> Sequence[Inbox]:
-        return await self._query(lambda tables: [tables.inbox_of(app, user) for user in users])
+        return await self._query(
+            lambda tables: [tables.inbox_of(app, user) for user in users],
+            [(app, account_id(user)) for user in users],
+        )
 
     async def memberships(self, app: str, pairs: Sequence[UserConv]) -> Sequence[bool]:
-        return await self._query(lambda tables: [tables.is_member(app, user, conv) for user, conv in pairs])
+        return await self._query(
+            lambda tables: [tables.is_member(app, user, conv) for user, conv in pairs],
+            [(app, conv) for _, conv in pairs],
+        )
 
     async def heads(self, app: str, convs: Sequence[str]) -> dict[str, int]:
-        return await self._query(lambda tables: tables.heads(app, convs))
+        return await self._query(lambda tables: tables.heads(app, convs), [(app, conv) for conv in convs])
 
     async def summaries(
         self, app: str, user: str, convs: Sequence[str], *, below: Mark = TOP, limit: int = 500
     ) -> list[Listed]:
-        return await self._query(lambda tables: tables.summaries(app, user, convs, below, limit))
+        return await self._query(
+            lambda tables: tables.summaries(app, user, convs, below, limit), [(app, conv) for conv in convs]
+        )
 
     async def advance(self, updates: Sequence[CursorUpdate]) -> list[CursorUpdate]:
         return await self._write(lambda: self._database.advance(updates))
 
     async def cursors(self, app: str, conv: str, users: Sequence[str]) -> list[MemberCursor]:
-        return await self._query(lambda tables: tables.cursors(app, conv, users))
+        return await self._query(lambda tables: tables.cursors(app, conv, users), [(app, conv)])
 
     # Feed ---------------------------------------------------------------------------------------------------------
 
@@ -163,16 +174,23 @@ class SimulatedEngine:
         return await self._query(lambda tables: tables.charter._replace(empty=not tables.logs))
 
     async def learn(self, charter: Charter) -> None:
-        await self._write(lambda: self._database.commit(lambda tables: tables.learn(charter)))
+        await self._write(lambda: self._database.learn(charter))
 
     # --------------------------------------------------------------------------------------------------------------
 
-    async def _query(self, query: Callable[[Tables], T]) -> T:
+    async def _query(self, query: Callable[[Tables], T], logs: Sequence[LogKey] = ()) -> T:
+        """Ask the primary. Raises `Moved` when one of `logs` is not its own."""
         database = self._database
+
+        def ask() -> T:
+            if database.recovering:
+                raise Unreachable(f"{database.primary} recovers")
+            if not database.tables.owns(database.name, logs):
+                raise Moved(f"{database.name} does not own all of {logs}")
+            return query(database.tables)
+
         try:
-            return await database.network.ask_within(
-                READ_TIMEOUT_S, self._host, database.primary, lambda: query(database.tables)
-            )
+            return await database.network.ask_within(READ_TIMEOUT_S, self._host, database.primary, ask)
         except Unreachable as error:
             raise StorageUnavailable(str(error)) from None
 

@@ -29,6 +29,15 @@ class Kind(Enum):
     SLOW_NETWORK = "slow network"
     RESET_LINKS = "reset links"
     LOSSY_BUS = "lossy bus"
+    LAG_STANDBY = "lag standby"
+    """The standby of a database receives nothing."""
+    MOVE_SHARD = "move shard"
+    """`target` is a conversation or an account log: the shard that holds it goes to another database."""
+    KILL_CLIENT = "kill client"
+    """The application ends in mid-sentence, and is started again with its store."""
+    JOIN_NODE = "join node"
+    ROLLING_DRAIN = "rolling drain"
+    """Every node in turn is stopped in order and started again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +63,9 @@ class Places:
     clients: Sequence[str]
     databases: Sequence[str]
     cache: str
+    logs: Sequence[str]
+    newcomers: Sequence[str]
+    """Nodes that are not there yet."""
 
 
 _WEIGHTS = {
@@ -69,6 +81,11 @@ _WEIGHTS = {
     Kind.SLOW_NETWORK: 2,
     Kind.RESET_LINKS: 3,
     Kind.LOSSY_BUS: 4,
+    Kind.LAG_STANDBY: 3,
+    Kind.MOVE_SHARD: 8,
+    Kind.KILL_CLIENT: 4,
+    Kind.JOIN_NODE: 2,
+    Kind.ROLLING_DRAIN: 2,
 }
 
 
@@ -82,6 +99,8 @@ def draw(rng: random.Random, places: Places) -> list[Fault]:
 def _fault(rng: random.Random, kind: Kind, places: Places) -> list[Fault]:
     at_s = rng.uniform(1.0, STORY_S * 0.8)
     lasts_s = rng.choice((0.2, 1.0, 3.0, 8.0, STORY_S)) * rng.uniform(0.5, 1.5)
+    if kind is Kind.LAG_STANDBY:
+        return _lag(rng, at_s, lasts_s, places)
     if kind is not Kind.CUT:
         return [Fault(at_s, kind, _target(rng, kind, places), lasts_s)]
     one, other = rng.choice(places.nodes), rng.choice(_others(rng, places))
@@ -91,11 +110,26 @@ def _fault(rng: random.Random, kind: Kind, places: Places) -> list[Fault]:
     return [cut, Fault(at_s, kind, other, lasts_s, one)] if rng.random() < 0.6 else [cut]
 
 
+def _lag(rng: random.Random, at_s: float, lasts_s: float, places: Places) -> list[Fault]:
+    """Half of the time the primary dies meanwhile, and the standby that lags must take over."""
+    database = rng.choice(places.databases)
+    lag = Fault(at_s, Kind.LAG_STANDBY, database, lasts_s)
+    if rng.random() < 0.5:
+        return [lag]
+    return [lag, Fault(at_s + rng.random() * lasts_s, Kind.CRASH_PRIMARY, database, rng.uniform(1.0, 12.0))]
+
+
 def _target(rng: random.Random, kind: Kind, places: Places) -> str:
     if kind in (Kind.CRASH_NODE, Kind.FREEZE_NODE, Kind.DRAIN_NODE):
         return rng.choice(places.nodes)
     if kind in (Kind.CRASH_PRIMARY, Kind.CRASH_STANDBY, Kind.SLOW_COMMITS):
         return rng.choice(places.databases)
+    if kind is Kind.MOVE_SHARD:
+        return rng.choice(places.logs)
+    if kind is Kind.JOIN_NODE:
+        return rng.choice(places.newcomers)
+    if kind is Kind.KILL_CLIENT:
+        return rng.choice(places.clients)
     if kind is Kind.SLOW_NETWORK:
         return rng.choice((*places.nodes, *places.clients, places.cache))
     if kind is Kind.RESET_LINKS:

@@ -7,6 +7,7 @@ from posthouse.api.service import Endpoint
 from posthouse.app.config.values import Auth, Config, Listen, Node as NodeRoom
 from posthouse.app.parts import Parts
 from posthouse.app.ports import Ports
+from posthouse.app.reaching import Unreachable
 from posthouse.app.secrets import Credentials
 from posthouse.cache.base import CacheUnavailable
 from posthouse.cluster.databases import Databases
@@ -52,7 +53,9 @@ class SimulatedNode:
         return f"<SimulatedNode {self.name} {self.host}>"
 
     def start(self) -> None:
-        """Begin a life."""
+        """Begin a life, unless there is one."""
+        if self.starts and self.host.alive:
+            return
         self.host = self._network.start(self.name, skew_ms=self.skew_ms)
         self.parts = None
         self.starts += 1
@@ -69,9 +72,11 @@ class SimulatedNode:
 
     async def stop(self) -> None:
         """The operator stops the process in order."""
+        host = self.host
         if self.parts is not None:
             await self.parts.stop(_nothing)
-        await self.crash()
+        if self.host is host:  # else it was crashed meanwhile, and started again
+            await self.crash()
 
     def accept(self, end: ServerEnd) -> SocketHandler:
         """A client connects. Raises `ConnectionRefusedError` while nobody listens."""
@@ -93,7 +98,7 @@ class SimulatedNode:
             parts = Parts(_config(self.name), ports, self._keys, host.clock, self.name, rng=rng)
             try:
                 await parts.start()
-            except (StorageError, CacheUnavailable, OSError, RuntimeError) as error:
+            except (StorageError, CacheUnavailable, Unreachable, RuntimeError) as error:
                 _log.debug("a node could not start", node=self.name, reason=str(error))
                 await parts.tasks.close()
                 await host.clock.sleep(START_RETRY_S)

@@ -6,15 +6,16 @@ the same order hold the same.
 
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Sequence
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
 from posthouse.model.conversation import Conversation, Interval, Kind, Member
 from posthouse.model.cursor import Cursor
 from posthouse.model.entry import Entry
-from posthouse.model.ids import account_id
+from posthouse.model.ids import account_id, shard_of
 from posthouse.protocol.frames import MemberCursor, Summary
 from posthouse.storage.base import (
     Charter,
@@ -23,6 +24,7 @@ from posthouse.storage.base import (
     FeedPosition,
     Inbox,
     Listed,
+    Owner,
     Page,
     Refused,
     User,
@@ -60,6 +62,14 @@ class TableLog:
         """The user's membership of today."""
         rows = self.members.get(user)
         return rows[-1] if rows and rows[-1].until_seq is None else None
+
+
+class Shard(NamedTuple):
+    """What one shard holds."""
+
+    logs: dict[LogKey, TableLog]
+    sent: dict[SendKey, Sent]
+    inbox: dict[tuple[str, str], dict[str, tuple[int, int]]]
 
 
 class Tables:
@@ -137,10 +147,57 @@ class Tables:
         """Create or replace."""
         self.people[app, user.user] = user
 
-    def learn(self, said: Charter) -> None:
-        """As `Database.learn` says. What was dealt stays: nothing moves here."""
-        own = self.charter
-        self.charter = Charter(own.owners or said.owners, {**own.epochs, **said.epochs}, not self.logs)
+    def learn(self, said: Charter, name: str) -> None:
+        """As `Database.learn` says. What this database, called `name`, owns only a move takes away or gives it."""
+        owners = {owner.shard: owner for owner in self.charter.owners}
+        for owner in said.owners:
+            known = owners.get(owner.shard)
+            if known is None or (known.epoch < owner.epoch and owner.database != name):
+                owners[owner.shard] = owner
+        rows = tuple(owners[shard] for shard in sorted(owners))
+        self.charter = Charter(rows, {**self.charter.epochs, **said.epochs}, not self.logs)
+
+    # Shards -------------------------------------------------------------------------------------------------------
+
+    def owns(self, name: str, logs: Iterable[LogKey]) -> bool:
+        """True when all shards that hold these logs are this database's, which is called `name`."""
+        owners = self.charter.owners
+        return not owners or all(owners[shard_of(*key, len(owners))].database == name for key in logs)
+
+    def shard(self, number: int) -> "Shard":
+        """A copy of all that one shard holds."""
+        count = len(self.charter.owners)
+
+        def here(app: str, log: str) -> bool:
+            return shard_of(app, log, count) == number
+
+        return Shard(
+            {key: deepcopy(log) for key, log in self.logs.items() if here(*key)},
+            {key: sent for key, sent in self.sent.items() if here(key[0], key[1])},
+            {key: dict(inbox) for key, inbox in self.inbox.items() if here(key[0], account_id(key[1]))},
+        )
+
+    def take(self, shard: "Shard", owner: Owner) -> None:
+        """What a shard holds arrives here. Nothing of it enters the feed: its readers have read it where it was."""
+        self.logs.update(deepcopy(shard.logs))
+        self.sent.update(shard.sent)
+        self.inbox.update(deepcopy(shard.inbox))
+        self._own(owner)
+
+    def give(self, shard: "Shard", owner: Owner) -> None:
+        """The shard is another's from now on."""
+        for key in shard.logs:
+            del self.logs[key]
+        for send in shard.sent:
+            del self.sent[send]
+        for user in shard.inbox:
+            del self.inbox[user]
+        self._own(owner)
+
+    def _own(self, owner: Owner) -> None:
+        rows = list(self.charter.owners)
+        rows[owner.shard] = owner
+        self.charter = self.charter._replace(owners=tuple(rows))
 
     def store_position(self, reader: str, position: FeedPosition) -> None:
         """A feed reader has come so far; never back."""
