@@ -144,7 +144,7 @@ class _Site:
         except web.HTTPException as error:
             return _refusal(_of_http(error))
         except (StorageUnavailable, StorageCorrupt) as error:
-            return _refusal(ApiError(error.code, str(error)))
+            return _refusal(ApiError(error.code, error.told))
         except (web.RequestPayloadError, ConnectionError):
             return _refusal(ApiError(Code.INVALID_REQUEST, "the body is malformed or was cut off"))
         except Exception as error:

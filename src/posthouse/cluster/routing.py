@@ -91,7 +91,7 @@ class RoutedDatabase:
         try:
             return await self.databases.get(name).append(batch)
         except StorageError as error:
-            return [Refused(Code.UNAVAILABLE, str(error))] * len(batch)
+            return [Refused(Code.UNAVAILABLE, error.told)] * len(batch)
 
     async def read(
         self,

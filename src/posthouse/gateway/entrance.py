@@ -194,7 +194,7 @@ class Entrance:
         try:
             found = await self._register(session, positions)
         except StorageError as error:
-            session.end(Code.OVERLOADED, str(error), self._door.limits.retry_after_ms(Code.UNAVAILABLE))
+            session.end(Code.OVERLOADED, error.told, self._door.limits.retry_after_ms(Code.UNAVAILABLE))
             return
         except Exception:
             session.end(Code.INTERNAL, "the node met a fault while letting the session in", RETURN_MS)

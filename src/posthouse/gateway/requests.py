@@ -90,7 +90,7 @@ class Requests:
                 await self._list(session, frame)
         except StorageError as error:
             retry_ms = self._limits.retry_after_ms(error.code)
-            session.refuse(error.code, str(error), ref=frame.ref, retry_after_ms=retry_ms)
+            session.refuse(error.code, error.told, ref=frame.ref, retry_after_ms=retry_ms)
 
     async def _fetch(self, session: Session, frame: Fetch) -> None:
         page = await self._log.read(

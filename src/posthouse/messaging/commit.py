@@ -141,7 +141,7 @@ class GroupCommit:
         except StorageError as error:
             # Also of a damaged database: whether a send is in the log cannot be told, so none is settled.
             code = error.code if isinstance(error, StorageUnavailable) else Code.UNAVAILABLE
-            outcomes = [Refused(code, str(error))] * len(batch)
+            outcomes = [Refused(code, error.told)] * len(batch)
         except Exception:
             self._note(
                 batch, [Refused(Code.UNAVAILABLE, "the node met a fault while committing")] * len(batch)

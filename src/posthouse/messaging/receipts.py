@@ -120,7 +120,7 @@ class Receipts:
             stored = error.stored
             until -= self._refuse(until, error)
         except StorageError as error:
-            self._answer(until, inf, Refused(error.code, str(error)))
+            self._answer(until, inf, Refused(error.code, error.told))
             return
         except Exception:
             self._answer(until, inf, Refused(Code.UNAVAILABLE, "the node met a fault while writing cursors"))
@@ -154,7 +154,7 @@ class Receipts:
         refused = [each for each in frames if not lost.isdisjoint(each.keys())]
         self._answers.extendleft(reversed([each for each in frames if lost.isdisjoint(each.keys())]))
         for each in refused:
-            each.answer(Refused(error.code, str(error)))
+            each.answer(Refused(error.code, error.told))
         return len(refused)
 
     async def _show(self, stored: Sequence[CursorUpdate]) -> None:

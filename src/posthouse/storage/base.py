@@ -397,9 +397,11 @@ class Trimming(Protocol):
 
 
 class StorageError(Exception):
-    """The base of everything the port raises; `code` is what a client is told."""
+    """The base of everything the port raises. Its text may name hosts and users, and is for operators; clients get
+    `code` and `told`."""
 
     code: Code = Code.UNAVAILABLE
+    told: str = "the database cannot do this now"
 
 
 class StorageUnavailable(StorageError):
@@ -410,6 +412,7 @@ class Moved(StorageUnavailable):
     """Another database owns one of the shards asked for; nothing was done. Load the shard map anew and ask there."""
 
     code = Code.MOVED
+    told = "the conversation is being moved to another database, or has just been"
 
 
 class PartlyUnavailable(StorageUnavailable):
@@ -425,9 +428,11 @@ class StorageFull(StorageUnavailable):
     """The disk is full, or the file or database is read-only."""
 
     code = Code.STORAGE_FULL
+    told = "the database takes no more data now"
 
 
 class StorageCorrupt(StorageError):
     """The database is damaged where it was read."""
 
     code = Code.CORRUPT
+    told = "the database is damaged where this lies"

@@ -412,4 +412,4 @@ def _refusal(error: StorageError) -> Refused:
     """Of a damaged database as well: whether a send is in the log cannot be told."""
     if isinstance(error, Unstorable):
         return Refused(Code.INVALID_REQUEST, f"the database does not take this entry: {error}")
-    return Refused(Code.STORAGE_FULL if isinstance(error, StorageFull) else Code.UNAVAILABLE, str(error))
+    return Refused(Code.STORAGE_FULL if isinstance(error, StorageFull) else Code.UNAVAILABLE, error.told)

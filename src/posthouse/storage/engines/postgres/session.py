@@ -4,6 +4,7 @@ Nothing here retries. COMMIT is the one statement whose failure leaves a doubt, 
 """
 
 import socket
+import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeVar
@@ -163,6 +164,8 @@ async def connect(
         )
     except asyncpg.ClientConfigurationError as error:
         raise StorageUnavailable(f"the database's address is not valid: {error}") from None
+    except ssl.SSLError as error:  # some of these are ValueErrors too
+        raise _explained(error, host.name, timeout_s) from error
     except ValueError:  # its text might show a password that was taken for a port
         raise StorageUnavailable("the database's address is not valid: a port is no number") from None
     except VENDOR as error:
@@ -213,6 +216,11 @@ def _explained(error: Exception, where: str, timeout_s: float) -> StorageUnavail
             return StorageUnavailable(f"PostgreSQL at {where}: {error}. Create it with createdb")
         case asyncpg.PostgresError():
             return StorageUnavailable(f"PostgreSQL at {where} takes no connection now: {error}")
+        case ssl.SSLCertVerificationError():
+            reason = f"shows a certificate that is not trusted ({error.verify_message})"
+            return StorageUnavailable(
+                f"PostgreSQL at {where} {reason}: name its authority (sslrootcert=FILE), and the host as it does"
+            )
         case TimeoutError():
             return StorageUnavailable(f"{where} did not answer within {timeout_s:g} s")
     return StorageUnavailable(

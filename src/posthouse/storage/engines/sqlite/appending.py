@@ -84,7 +84,7 @@ def append(
 def refusals(batch: Sequence[Append], error: StorageError) -> list[Outcome]:
     """All are to be repeated later: also in a damaged database, which cannot tell whether a send is in the log."""
     code = Code.STORAGE_FULL if isinstance(error, StorageFull) else Code.UNAVAILABLE
-    return [Refused(code, str(error))] * len(batch)
+    return [Refused(code, error.told)] * len(batch)
 
 
 def _transact(
