@@ -84,6 +84,21 @@ def test_a_first_session_greets_and_reads_the_list() -> None:
     assert isinstance(listing, List)
 
 
+def test_each_hello_of_a_device_says_a_later_time_than_the_one_before() -> None:
+    """Also in the same millisecond, and when the device's clock was set back."""
+    core, _ = live_core()
+    first = said(core)[0]
+    core.lost(1006, "")
+    core._clock._start_ms -= 60_000  # type: ignore[attr-defined]
+    core.tick()
+    core._clock._elapsed = core.due  # type: ignore[attr-defined]
+    core.tick()
+    reach(core)
+    second = said(core)[0]
+    assert isinstance(second, Hello)
+    assert second.at_ms > first.at_ms
+
+
 def test_a_server_that_falls_silent_is_given_up_within_a_beat_and_three_seconds() -> None:
     """However the beats fall: also when the last answer came just before."""
     core, host = live_core()

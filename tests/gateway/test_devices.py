@@ -4,7 +4,7 @@ from posthouse.messaging.notes import OpenedNote
 from posthouse.model.ids import account_id
 from posthouse.protocol.codes import Code
 from tests.gateway.fake_database import APP
-from tests.gateway.hall import Guest, Hall, hall
+from tests.gateway.hall import Guest, Hall, hall, until
 
 
 def told(it: Hall) -> list[OpenedNote]:
@@ -59,3 +59,23 @@ async def test_of_two_sessions_of_one_moment_exactly_one_stays() -> None:
         one.tell(*heard_of_other)
         other.tell(*heard_of_one)
         assert sorted([first.ended, second.ended]) == [0, Code.REPLACED]
+
+
+async def test_which_session_is_the_newer_says_the_device_whatever_the_nodes_clocks_say() -> None:
+    """A session that its client lost while it was let in goes live late, on a node whose clock is ahead."""
+    async with hall() as here:
+        ann = await here.enter("ann", at_ms=2_000)
+        ends = []
+        for at_ms in (1_000, 3_000):
+            here.tell(opened(at_ms=at_ms))
+            ends.append(ann.ended)
+        assert ends == [0, Code.REPLACED]
+
+
+async def test_on_one_node_the_later_hello_stays_whichever_is_let_in_first() -> None:
+    async with hall() as here:
+        newer = await here.enter("ann", at_ms=2_000)
+        older = here.accept()
+        older.hello("ann", at_ms=1_000)
+        await until(lambda: older.ended)
+        assert (newer.ended, older.ended) == (0, Code.REPLACED)

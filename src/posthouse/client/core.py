@@ -51,9 +51,9 @@ class Core:
     """One client's state. Every method is called on one thread; none blocks."""
 
     __slots__ = (
-        "_background", "_clock", "_farewell", "_host", "_looking", "_race", "_renew_at", "_token", "_uniform",
-        "attempts_total", "clock_offset_ms", "connection", "device", "dirty", "epoch", "error", "fresh_token",
-        "last_ending", "orders", "outbox", "outgoing", "requests", "resume_token", "route", "settings", "sync",
+        "_background", "_clock", "_farewell", "_greeted_ms", "_host", "_looking", "_race", "_renew_at", "_token",
+        "_uniform", "attempts_total", "clock_offset_ms", "connection", "device", "dirty", "epoch", "error",
+        "fresh_token", "last_ending", "orders", "outbox", "outgoing", "requests", "resume_token", "route", "settings", "sync",
         "unknown_frames", "user",
     )  # fmt: skip
 
@@ -92,6 +92,7 @@ class Core:
         self._background = False
         self._renew_at = inf
         self._farewell: Goaway | Error | None = None
+        self._greeted_ms = 0
         self._race: Race | None = None
         self._looking = False
 
@@ -316,9 +317,11 @@ class Core:
     def _hello(self) -> Hello:
         positions = self.sync.positions() if self.resume_token and self.epoch else None
         resume = Resume(token=self.resume_token, epoch=self.epoch, positions=positions) if positions else None
+        self._greeted_ms = max(self._clock.now_ms(), self._greeted_ms + 1)
         return Hello(
             token=self._token,
             device=self.device,
+            at_ms=self._greeted_ms,
             heartbeat_s=self.connection.pace.heartbeat_s,
             sdk=self.settings.sdk,
             resume=resume,

@@ -1,6 +1,8 @@
 """One session a device: the newest. Older ones end, on this node at once, on others when they hear of it.
 
 Sessions are ordered by when they opened and then by name, the same on every node, so that of two exactly one stays.
+When that was the device says by its own clock: nodes' clocks differ, and a session that lost its client while it was
+let in would end the one that took its place elsewhere, for good.
 """
 
 from collections import Counter
@@ -37,11 +39,12 @@ class Devices:
         """The session may go live, and an older one of its device makes way. False: it was itself the older one."""
         key = (session.app, session.user, session.device)
         held = self._held.get(key)
+        opened_ms = session.hello_ms or self._opened_ms(session)
         if held is not None and held.session is not session:
-            _replace(session if held.session.opened > session.opened else held.session)
+            older = held.opened_ms, held.session.opened
+            _replace(session if older > (opened_ms, session.opened) else held.session)
         if session.gone:
             return False
-        opened_ms = self._clock.now_ms() - round((self._clock.monotonic() - session.opened) * 1000)
         self._of_users[key[:2]] += key not in self._held
         self._held[key] = _Held(session, opened_ms)
         self.tell(OpenedNote(session.app, account_id(session.user), session.device, session.id, opened_ms))
@@ -61,6 +64,9 @@ class Devices:
             self._of_users[key[:2]] -= 1
             if not self._of_users[key[:2]]:
                 del self._of_users[key[:2]]
+
+    def _opened_ms(self, session: Session) -> int:
+        return self._clock.now_ms() - round((self._clock.monotonic() - session.opened) * 1000)
 
     def _opened_elsewhere(self, note: OpenedNote) -> None:
         held = self._held.get((note.app, account_user(note.conv) or "", note.device))

@@ -76,6 +76,7 @@ class Session:
         "expires_s",
         "gone",
         "heartbeat_s",
+        "hello_ms",
         "host",
         "id",
         "in_flight",
@@ -96,6 +97,8 @@ class Session:
         self.came_from = ""
         """The node that the session resumes from, when it was another one."""
         self.heartbeat_s = 0
+        self.hello_ms = 0
+        """By the device's own clock; 0: it did not say."""
         self.expires_s = 0.0
         self.opened = self.last_seen = now
         self.in_flight = 0
@@ -198,6 +201,7 @@ class Session:
             self.socket.send(_PONG)
         elif what is Step.ENTER:
             assert isinstance(frame, Hello)
+            self.hello_ms = max(0, min(frame.at_ms, INTEGER_MAX))
             self.host.enter(self, frame)
         elif what is not Step.IGNORE:
             self.host.request(self, frame)

@@ -36,6 +36,7 @@ class Hello(Frame, frozen=True, kw_only=True, tag="hello"):
 
     token: str
     device: str
+    at_ms: int = 0
     heartbeat_s: int = 30
     sdk: str = ""
     resume: Resume | None = None
