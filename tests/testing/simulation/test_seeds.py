@@ -3,7 +3,7 @@
 import pytest
 
 from posthouse.testing.simulation import seeds
-from posthouse.testing.simulation.world import Story
+from posthouse.testing.simulation.world import Story, World
 
 
 def test_a_story_that_does_not_end_is_ended_and_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,10 +19,10 @@ def test_a_story_that_does_not_end_is_ended_and_has_failed(monkeypatch: pytest.M
 
 
 def test_a_story_that_breaks_off_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def simulate(seed: int, story: Story) -> Story:
+    async def settle(world: World, story: Story) -> None:
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr(seeds, "simulate", simulate)
+    monkeypatch.setattr(World, "_settle", settle)
     assert "ZeroDivisionError('oh')" in seeds.outcome(8).failures[0]
 
 

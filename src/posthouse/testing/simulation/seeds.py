@@ -2,7 +2,6 @@
 
 import logging
 import signal
-import traceback
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from itertools import islice
 from types import FrameType
 from typing import NamedTuple
 
+from posthouse.kit.virtual import Spinning, Stuck
 from posthouse.testing.simulation.world import Story, simulate
 
 CHUNK = 64
@@ -46,8 +46,8 @@ def outcome(seed: int) -> Outcome:
     try:
         with _bounded(CPU_S_MAX):
             simulate(seed, story)
-    except (Exception, Overdue) as error:
-        story.failures.append(f"it broke off: {error!r} {_where(error)}")
+    except (Overdue, Spinning, Stuck) as error:
+        story.broke_off(error)
     verdict = story.verdict
     counts = (verdict.sent, verdict.acked, verdict.deliveries)
     faults = tuple(map(str, story.faults))
@@ -68,12 +68,6 @@ def _bounded(cpu_s: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
         signal.signal(signal.SIGVTALRM, before)
-
-
-def _where(error: BaseException) -> str:
-    """Where an error came from: the innermost steps in our own code."""
-    own = [step for step in traceback.extract_tb(error.__traceback__) if "posthouse" in step.filename]
-    return " < ".join(f"{step.filename.rpartition('posthouse/')[2]}:{step.lineno}" for step in own[:-4:-1])
 
 
 def outcomes(first: int, count: int, jobs: int) -> Iterator[Outcome]:

@@ -4,6 +4,7 @@ is checked.
 
 import asyncio
 import random
+import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from posthouse.app.secrets import Credentials
 from posthouse.auth.keys import Algorithm, AppKeys, SigningKey
 from posthouse.auth.tokens import TokenIssuer
 from posthouse.client.runtime import Runtime
+from posthouse.kit.tasks import start
 from posthouse.kit.virtual import VirtualClock, VirtualLoop
 from posthouse.model.conversation import Kind as ConversationKind, Role
 from posthouse.model.entry import CREATED, Entry
@@ -68,6 +70,10 @@ class Story:
     trace: int = 0
     """A digest of everything that happened: the same seed always gives the same."""
     seconds: float = 0.0
+
+    def broke_off(self, error: BaseException) -> None:
+        """It did not come to its end."""
+        self.failures.append(f"it broke off: {error!r} {_where(error)}")
 
 
 class World:
@@ -263,6 +269,12 @@ def _places() -> Places:
     return Places(NODES, clients, DATABASES, Cache.NAME, logs, NEWCOMERS)
 
 
+def _where(error: BaseException) -> str:
+    """Where an error came from: the innermost steps in our own code."""
+    own = [step for step in traceback.extract_tb(error.__traceback__) if "posthouse" in step.filename]
+    return " < ".join(f"{step.filename.rpartition('posthouse/')[2]}:{step.lineno}" for step in own[:-4:-1])
+
+
 def _for_now(refused: Refused) -> bool:
     return action_of(refused.code) is Action.RETRY
 
@@ -287,6 +299,9 @@ async def _simulate(story: Story, folder: Path) -> None:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop)
     world = World(story.seed, loop, folder)
-    await world.play(story)
+    playing = start(world.play(story))
+    await asyncio.wait([playing])
+    if (error := playing.exception()) is not None:
+        story.broke_off(error)
     story.seconds = loop.elapsed
     await world.end()
