@@ -22,14 +22,15 @@ class Api:
         self.asked: list[tuple[str, str, Json | None]] = []
         self.headers: list[dict[str, str]] = []
         self.answers: list[tuple[int, Json]] = []
-        self.url = ""
+        self.url = self.location = ""
 
     async def handle(self, request: web.Request) -> web.Response:
         body = await request.json() if request.can_read_body else None
         self.asked.append((request.method, request.raw_path, body))
         self.headers.append(dict(request.headers))
         status, answer = self.answers.pop(0) if self.answers else (200, {"conv": "made"})
-        return web.json_response(answer, status=status)
+        headers = {"Location": self.location} if self.location else None
+        return web.json_response(answer, status=status, headers=headers)
 
 
 @pytest.fixture
@@ -134,6 +135,14 @@ async def test_a_large_answer_is_read_to_its_end_and_one_without_bounds_is_not(
     assert len([member async for member in room.members()]) == 5_000
     with pytest.raises(RequestFailed, match="longer than"):
         await runtime.http.ask("GET", api.url, {})
+
+
+async def test_no_redirect_is_followed_and_no_token_handed_on(api: Api, runtime: Runtime) -> None:
+    """No node redirects; whoever does is not whom the application named."""
+    api.answers, api.location = [(307, {})], f"{api.url}/elsewhere"
+    for header in ("Authorization", "X-Operator-Key"):
+        assert (await runtime.http.ask("GET", f"{api.url}/here", {header: "secret"})).status in (200, 307)
+    assert {path for _, path, _ in api.asked} == {"/here"}
 
 
 async def test_an_answer_of_another_form_is_no_answer(api: Api, client: Client) -> None:
