@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +15,8 @@ from posthouse.app.node import Node
 from posthouse.app.pulse import RESTART_STATUS, Pulse
 from posthouse.kit.log import configure
 
+PRIVATE = 0o077
+"""Nobody else on the machine reads what this process writes: messages, keys, copies that the database makes."""
 COLLECT_THRESHOLDS = (50_000, 20, 100)
 """Sessions and rooms are many and long-lived: looking through all of them is done a hundred times less often."""
 
@@ -34,6 +37,7 @@ def run(
     SIGHUP reads the certificate again, where there is one. Raises `FolderInUse`, `StorageUnavailable`, `SecretsError`,
     `InvalidKey`, `CertificateError` or `OSError` when the node cannot start.
     """
+    os.umask(PRIVATE)
     configure(config.log.level, **({"worker": worker.number} if worker is not None else {}))
     if uvloop.run(_serve(config, on_ready, worker)):
         raise SystemExit(RESTART_STATUS)
