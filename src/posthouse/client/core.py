@@ -53,8 +53,8 @@ class Core:
     __slots__ = (
         "_background", "_clock", "_farewell", "_greeted_ms", "_host", "_looking", "_race", "_renew_at", "_token",
         "_uniform", "attempts_total", "clock_offset_ms", "connection", "device", "dirty", "epoch", "error",
-        "fresh_token", "last_ending", "orders", "outbox", "outgoing", "requests", "resume_token", "route", "settings", "sync",
-        "unknown_frames", "user",
+        "fresh_token", "last_ending", "orders", "outbox", "outgoing", "requests", "resume_token", "route", "settings",
+        "sync", "unknown_frames", "user",
     )  # fmt: skip
 
     def __init__(

@@ -19,8 +19,6 @@ class Coverage:
 
     SILENT_S: Final = 5.0
     """Rounds come each second. After its node has died another one repairs in about as long."""
-    BEGINS_WITHIN_S: Final = 10.0
-    """Where all nodes have just started, so long nobody may repair yet; until hints are trusted the feed is asked."""
 
     LOOK_S: Final = 0.5
 
@@ -29,8 +27,9 @@ class Coverage:
         self._hearing = hearing
         self._clock = clock
         self._until: FeedPosition | None = None
-        self._silent_at = 0.0
+        self._silent_at = inf
         self.gaps = 0
+        hearing.doubt(self._source, "the repair reader has not been heard of yet")
 
     def hear(self, note: CoveredNote) -> None:
         """Everything from one position of the feed to another has been told, before this note."""
@@ -43,7 +42,6 @@ class Coverage:
 
     async def run(self) -> None:
         """Doubt when nothing is heard, for ever."""
-        self._silent_at = self._clock.monotonic() + self.BEGINS_WITHIN_S
         while True:
             await self._clock.sleep(self.LOOK_S)
             if self._clock.monotonic() >= self._silent_at:

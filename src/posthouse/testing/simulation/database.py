@@ -64,6 +64,8 @@ class Database:
         self.machines = {each: Machine(network.start(each)) for each in (f"{name}-1", f"{name}-2")}
         self.primary = f"{name}-1"
         self.promotions = 0
+        self._acknowledged = 0
+        """So many transactions of the primary's log somebody may have been told of."""
         self._rng = rng
         self._next_transaction = FIRST_TRANSACTION
         self._active: dict[int, None] = {}
@@ -204,6 +206,7 @@ class Database:
             await self._streamed.wait()
             _still(life)
         machine.apply(place)
+        self._acknowledged = max(self._acknowledged, place)
 
     async def _recovered(self) -> None:
         machine, life = self.machines[self.primary], self.machines[self.primary].host
@@ -267,6 +270,7 @@ class Database:
                     standby.wal.extend(primary.wal[len(standby.wal) : until])
             if primary.host.alive and self._on_standby(primary.recovers_to):
                 primary.apply(primary.recovers_to)
+                self._acknowledged = max(self._acknowledged, primary.recovers_to)
             streamed, self._streamed = self._streamed, asyncio.Event()
             streamed.set()
             await self._changed.wait()
@@ -283,13 +287,14 @@ class Database:
 
     def _in_step(self, standby: Machine) -> bool:
         """Everything that was acknowledged is on it."""
-        return len(standby.wal) >= self.machines[self.primary].applied
+        return len(standby.wal) >= self._acknowledged
 
     def _promote(self) -> None:
         self.primary = self.standby
         machine = self.machines[self.primary]
         machine.tables, machine.applied = Tables(), 0
         machine.apply(len(machine.wal))
+        self._acknowledged = len(machine.wal)
         self.machines[self.standby].wal = []
         self._next_transaction += 1_000
         self._active.clear()
