@@ -52,6 +52,7 @@ from posthouse.storage.engines.postgres.session import (
     Session,
     Settings,
     connect,
+    drop_dead,
 )
 from posthouse.storage.engines.postgres.sessions import Sessions
 from posthouse.storage.engines.postgres.watch import Watch
@@ -109,8 +110,10 @@ class PostgresDatabase:
         self._writers = self._pool(WRITER_SETTINGS, None, limits.writers_max)
         self._prober_readers = self._pool(READER_SETTINGS, limits.probe_timeout_s, 1)
         self._prober_writers = self._pool(WRITER_SETTINGS, None, 1)
+        self._pools = (self._readers, self._writers, self._prober_readers, self._prober_writers)
         self._writer = Writer(self._writers, clock, self._where, limits.write_timeout_s)
         self._prober = Writer(self._prober_writers, clock, self._where, limits.probe_timeout_s)
+        self._watch.suspects = self._sessions
 
     def _pool(self, settings: Settings, command_timeout_s: float | None, sessions_max: int) -> Sessions:
         return Sessions(
@@ -149,7 +152,8 @@ class PostgresDatabase:
         await self._watch.close()
 
     async def probe(self) -> Condition:
-        """Find out by doing. Also the occasion to let go of commits whose server is no longer there."""
+        """Find out by doing. Also the occasion to let go of what waits for a server process that is no longer there."""
+        suspects = self._sessions()
         try:
             alive = await self._read(live_backends, (), self._prober_readers)
         except StorageError as error:
@@ -157,6 +161,7 @@ class PostgresDatabase:
                 self._let_go(set())
             return Condition(False, False, str(error))
         self._let_go(alive)
+        drop_dead(suspects, alive)
         try:
             self._witness = max(self._witness, await self._prober.run(write_probe))
         except StorageError as error:
@@ -364,9 +369,12 @@ class PostgresDatabase:
         self._ownership.shards = facts.shards
         return session
 
+    def _sessions(self, host: Host | None = None) -> list[Session]:
+        return [session for pool in self._pools for session in pool.with_host(host)]
+
     def _switch(self, host: Host | None) -> None:
         """Another primary, or another timeline: what was connected before counts no more. None: all are away."""
-        for pool in (self._readers, self._writers, self._prober_readers, self._prober_writers):
+        for pool in self._pools:
             if host is None:
                 pool.give_up()
             else:

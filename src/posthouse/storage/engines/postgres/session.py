@@ -6,7 +6,7 @@ Nothing here retries. COMMIT is the one statement whose failure leaves a doubt, 
 import socket
 import ssl
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from typing import Final, TypeVar
 
 import asyncpg
@@ -205,6 +205,17 @@ async def _check(session: Session, settings: Settings, standby: bool | None) -> 
         await session.connection.execute("SET transaction_timeout = 0")
     session.backend = row["pid"], row["began"]
     session.timeline = (await look(session.connection)).timeline
+
+
+def drop_dead(suspects: Iterable[Session], alive: Container[Backend]) -> None:
+    """Let go of connections whose server processes are gone, though nobody has told us: what waits there would wait for
+    an answer that never comes. Whose COMMIT it is learns that it is in doubt.
+
+    `suspects` must have been there before `alive` was asked for.
+    """
+    for session in suspects:
+        if session.backend not in alive:
+            session.drop()
 
 
 def _explained(error: Exception, where: str, timeout_s: float) -> StorageUnavailable:

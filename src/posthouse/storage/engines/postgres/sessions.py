@@ -72,6 +72,10 @@ class Sessions:
                 session.drop()
         self._idle = [session for session in self._idle if session.quiet]
 
+    def with_host(self, host: Host | None = None) -> list[Session]:
+        """The sessions there are now, used or not: with one host, or with any."""
+        return [each for each in (*self._idle, *self._used) if host is None or each.host == host]
+
     def give_up(self) -> None:
         """Drop every session, used or not, but those in COMMIT: who waits is told at once that there is no server."""
         for session in (*self._idle, *self._used):

@@ -1,7 +1,8 @@
 """Watches every server of an address, so that the primary and its replicas are known before anybody asks for them.
 
-One loop for each host, each with a connection of its own: a frozen host delays only the news of itself. An address of
-one host is not watched; it is simply the primary. Owned by one database; all in one event loop.
+One loop for each host, each with a connection of its own: a frozen host delays only the news of itself. Where that was
+lost and is made anew, others may be lost too and not know it. An address of one host is not watched; it is simply the
+primary. Owned by one database; all in one event loop.
 """
 
 import asyncio
@@ -25,8 +26,8 @@ from posthouse.storage.engines.postgres.hosts import (
     choose_primary,
     lag_s,
 )
-from posthouse.storage.engines.postgres.probing import look
-from posthouse.storage.engines.postgres.session import WATCH_SETTINGS, Session, connect
+from posthouse.storage.engines.postgres.probing import live_backends, look
+from posthouse.storage.engines.postgres.session import WATCH_SETTINGS, Session, connect, drop_dead
 
 _log = logger(__name__)
 
@@ -57,6 +58,8 @@ class Watch:
         self.timeline = 0
         self.switches = 0
         self.on_switch: Callable[[Host | None], None] = lambda host: None
+        self.suspects: Callable[[Host], Sequence[Session]] = lambda host: ()
+        """Other connections to a host, as there are at this moment."""
 
     @property
     def states(self) -> tuple[HostState, ...]:
@@ -92,15 +95,20 @@ class Watch:
 
     async def _watch(self, host: Host) -> None:
         session: Session | None = None
+        lost = False
         try:
             while True:
                 try:
                     async with asyncio.timeout(ASK_TIMEOUT_S):
                         if session is None:
                             session = await connect(host, WATCH_SETTINGS, standby=None)
+                        if lost:
+                            drop_dead(self.suspects(host), await live_backends(session.connection))
+                            lost = False
                         seen = await look(session.connection)
                     self._take(host, seen, "")
                 except (StorageError, *VENDOR) as error:
+                    lost = True
                     if session is not None:
                         session.drop()
                         session = None
