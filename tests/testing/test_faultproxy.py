@@ -208,3 +208,30 @@ async def test_a_judge_decides_by_where_a_connection_comes_from(echo: tuple[Echo
             assert await heard_nothing(reader)
     finally:
         await proxy.close()
+
+
+async def test_of_a_connection_begun_while_cut_off_nothing_is_left_when_its_client_gives_up(
+    echo: tuple[Echo, int], proxy: FaultProxy
+) -> None:
+    """Kept until the healing, as those from before the cut are, they would use up the connections of the server."""
+    await proxy.suffer(CUT)
+    async with connected(proxy) as (_, writer):
+        writer.write(b"a")
+        await writer.drain()
+    while not echo[0].ends:
+        await asyncio.sleep(0.01)
+    assert echo[0].ends == ["reset"]
+    assert echo[0].heard == b""
+
+
+async def test_when_both_ends_have_ended_a_cut_holds_nothing_back_for_anybody(
+    echo: tuple[Echo, int], proxy: FaultProxy
+) -> None:
+    async with connected(proxy) as (reader, writer):
+        writer.write(b"a")
+        assert await reader.read(2) == b"aa"
+        await proxy.suffer(Faults(to_client_cut=True))
+        writer.write_eof()
+        with pytest.raises(ConnectionResetError):
+            await reader.read(1)
+    assert echo[0].ends == ["end"]

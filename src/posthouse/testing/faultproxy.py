@@ -142,8 +142,8 @@ class Connection:
         self.source = source
         self._client = client[1]
         self._server = server[1]
-        self._to_server = _Way(client[0], server[1], clock, rng)
-        self._to_client = _Way(server[0], client[1], clock, rng)
+        self._to_server = _Way(client[0], server[1], clock, rng, self._taken_in)
+        self._to_client = _Way(server[0], client[1], clock, rng, self._taken_in)
         self.running: asyncio.Task[None] | None = None
 
     def suffer(self, faults: Faults) -> None:
@@ -163,6 +163,14 @@ class Connection:
         for way in (self._to_server, self._to_client):
             way.swallow()
         _reset(self._server)
+
+    def _taken_in(self, way: "_Way") -> None:
+        """One end says no more. Where the other has not heard of it at all, or says no more either, a partition holds
+        nothing back that anybody waits for: kept until it heals, such connections would use up all there may be."""
+        ways = (self._to_server, self._to_client)
+        over = all(each.ended for each in ways) and any(each.cut for each in ways)
+        if over or (way.cut and way.unheard):
+            raise ConnectionAbortedError("nobody waits for what is held back")
 
     async def run(self) -> None:
         """Until both ways have ended."""
@@ -186,8 +194,18 @@ class _Way:
     """One direction: taken in as it comes, let out when its time has come and the way is open."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, clock: Clock, rng: random.Random
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        clock: Clock,
+        rng: random.Random,
+        on_end: "Callable[[_Way], None]",
     ) -> None:
+        """`on_end` is told that the end that sends has ended, and may raise OSError to end all."""
+        self.ended = False
+        self.unheard = True
+        """Nothing has been let out yet."""
+        self._on_end = on_end
         self._reader = reader
         self._writer = writer
         self._clock = clock
@@ -196,6 +214,11 @@ class _Way:
         self._open = asyncio.Event()
         self._swallows = False
         self._held: asyncio.Queue[tuple[float, bytes | OSError]] = asyncio.Queue(CHUNKS_HELD_MAX)
+
+    @property
+    def cut(self) -> bool:
+        """Nothing is let out now."""
+        return not self._open.is_set()
 
     def suffer(self, faults: Faults, cut: bool) -> None:
         self._faults = faults
@@ -223,6 +246,8 @@ class _Way:
                 taken = error
             delay_ms = self._faults.latency_ms + self._faults.jitter_ms * self._rng.random()
             await self._held.put((self._clock.monotonic() + delay_ms / 1000, taken))
+        self.ended = True
+        self._on_end(self)
 
     async def _let_out(self) -> None:
         while True:
@@ -230,6 +255,7 @@ class _Way:
             if due > self._clock.monotonic():
                 await self._clock.sleep(due - self._clock.monotonic())
             await self._open.wait()
+            self.unheard = False
             if isinstance(taken, OSError) and not self._swallows:
                 raise taken
             if not taken or isinstance(taken, OSError):

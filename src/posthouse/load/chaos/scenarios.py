@@ -145,10 +145,10 @@ SCENARIOS = {
         Scenario(
             "cut-node-database",
             "A node is cut off from a database",
-            "One node reaches no host of database a, while the others do. Messages in its conversations still "
-            "come in. What its own clients send there waits, until the node has understood that the fault is its "
-            "own, and sends them to the others. Afterwards the same for a short time each way: commits whose "
-            "answers are lost are settled.",
+            "One node reaches no host of database a, while the others do. First for a short time only what it says "
+            "is lost, then only what it is told: commits whose answers are lost are settled. Then both for long. "
+            "Messages of others still come in; what its own clients send there waits, until the node has understood "
+            "that the fault is its own, and sends them to the others.",
             wires.CACHE_CUT_S,
             wires.cut_node_from_database,
             sign=r"^verdict database a|^readiness node-2",

@@ -26,15 +26,17 @@ async def cut_node_from_cache(site: Site) -> list[Window]:
 
 
 async def cut_node_from_database(site: Site) -> list[Window]:
+    """Each way for a short time, then both for long: once it has drained itself, others send it clients again."""
+    start = site.now()
+    ways = [await _cut(site, ("database-a",), way, CACHE_CUT_S, "a") for way in ("out", "in")]
     begun = site.now()
     await site.do("cut", "node-2", others=("database-a",), way="both")
     await site.sleep(MOVED_S + 10)
     until = site.now()
     await site.repair("heal", "node-2")
     await site.sleep(2 * AFTER_S)
-    first = Window("both ways", begun, until, CACHE_CUT_S, "a", sends_s=MOVED_S)
-    ways = [await _cut(site, ("database-a",), way, CACHE_CUT_S, "a") for way in ("out", "in")]
-    return [first, *ways, *await others(site, begun)]
+    both = Window("both ways", begun, until, CACHE_CUT_S, "a", sends_s=MOVED_S)
+    return [both, *ways, *await others(site, start)]
 
 
 async def cut_node_from_nodes(site: Site) -> list[Window]:

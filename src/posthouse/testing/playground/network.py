@@ -6,17 +6,20 @@ Belongs to one event loop.
 """
 
 import asyncio
+import contextlib
+import os
 import random
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Literal
-
-import psutil
 
 from posthouse.kit.clock import Clock
 from posthouse.kit.tasks import start
 from posthouse.testing.faultproxy import NONE, FaultProxy, Faults, Judge
 from posthouse.testing.playground.part import Port
 
+GATHER_S = 0.05
+"""Before a look, so that many connections that begin together share it: it holds up the proxies' own work."""
 Way = Literal["both", "in", "out"]
 """What is cut of a host: `in`, nothing reaches it; `out`, nothing it says reaches anybody."""
 
@@ -125,29 +128,43 @@ class Network:
 
     async def _look_once(self) -> None:
         async with self._looking:
+            await self._clock.sleep(GATHER_S)
             self._next_look = None
-            self._origins = await asyncio.to_thread(self._origins_now)
-
-    def _origins_now(self) -> dict[int, str]:
-        """The hosts by port. Connections that are none of ours are missing."""
-        roots, hosts = self._roots(), dict[int, str]()
-        origins: dict[int, str] = {}
-        for connection in psutil.net_connections("tcp4"):
-            pid = connection.pid
-            if connection.laddr and pid:
-                if pid not in hosts:
-                    hosts[pid] = _ancestor(pid, roots)
-                if hosts[pid]:
-                    origins[connection.laddr.port] = hosts[pid]
-        return origins
+            self._origins = await asyncio.to_thread(_origins, self._roots())
 
 
-def _ancestor(pid: int, roots: Mapping[int, str]) -> str:
-    while pid > 1:
-        if pid in roots:
-            return roots[pid]
-        try:
-            pid = psutil.Process(pid).ppid()
-        except psutil.NoSuchProcess:
-            return ""
-    return ""
+def _origins(roots: Mapping[int, str]) -> dict[int, str]:
+    """The hosts by the ports that their connections come from, or lead to. Straight from /proc: psutil takes longer."""
+    ports = _ports_by_inode()
+    found: dict[int, str] = {}
+    for pid, host in _processes(roots).items():
+        with contextlib.suppress(OSError):  # it has just ended
+            for descriptor in os.scandir(f"/proc/{pid}/fd"):
+                with contextlib.suppress(OSError):
+                    kind, _, inode = os.readlink(descriptor.path).partition(":")  # noqa: PTH115 - no Path for each
+                    if kind == "socket" and (port := ports.get(inode[1:-1])):
+                        found[port] = host
+    return found
+
+
+def _ports_by_inode() -> dict[str, int]:
+    lines = Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]
+    fields = (line.split() for line in lines)
+    return {each[9]: int(each[1].rpartition(":")[2], 16) for each in fields}
+
+
+def _processes(roots: Mapping[int, str]) -> dict[int, str]:
+    """The hosts' processes: the first ones, and all that they have started."""
+    children: dict[int, list[int]] = {}
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                stat = Path(entry.path, "stat").read_text("utf-8", "replace")
+                children.setdefault(int(stat.rpartition(")")[2].split()[1]), []).append(int(entry.name))
+    found = dict(roots)
+    following = list(roots)
+    for pid in following:
+        fresh = [child for child in children.get(pid, ()) if child not in found]
+        found |= dict.fromkeys(fresh, found[pid])
+        following += fresh
+    return found
