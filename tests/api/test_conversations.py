@@ -2,6 +2,7 @@
 
 import pytest
 
+from posthouse.api.settings import ApiSettings
 from tests.api.site import ACME, ALICE, BOB, CAROL, MALLORY, Site, part
 
 
@@ -191,3 +192,23 @@ async def test_the_app_itself_may_own_nothing_and_still_manage(site: Site) -> No
     assert (made.status, made.body["members"]) == (200, 0)
     assert (await site.post("/conversations/empty/members", ACME, {"users": ["bob"]})).status == 200
     assert (await site.get("/conversations/empty", BOB)).status == 200
+
+
+class TestBroughtTogetherByTheBackEnd:
+    """`api.users_create_conversations = false`."""
+
+    @pytest.fixture
+    def settings(self) -> ApiSettings:
+        return ApiSettings(users_create_conversations=False)
+
+    async def test_users_draw_nobody_into_a_conversation(self, site: Site) -> None:
+        """The back end does; users write, leave, and manage who is there."""
+        team = {"kind": "group", "conv": "team", "members": [{"user": "alice", "role": "owner"}, "bob"]}
+        for body in (team, {"kind": "direct", "members": ["bob"]}):
+            assert (await site.post("/conversations", ALICE, body)).code == "not_allowed"
+        assert (await site.post("/conversations", ACME, team)).status == 200
+        added = {"users": ["carol"]}
+        assert (await site.post("/conversations/team/members", ALICE, added)).code == "not_allowed"
+        assert (await site.post("/conversations/team/members", ACME, added)).status == 200
+        assert (await site.say(ALICE, "team", "hello")).status == 200
+        assert (await site.ask("DELETE", "/conversations/team/members/bob", ALICE)).status == 200

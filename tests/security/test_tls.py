@@ -392,3 +392,15 @@ async def deaf(node: Node, authority: Authority, user: str) -> asyncio.StreamWri
     await reader.readuntil(b'"welcome"')
     cast("asyncio.Transport", writer.transport).pause_reading()
     return writer
+
+
+async def test_checking_a_configuration_checks_its_certificate(authority: Authority, tmp_path: Path) -> None:
+    """Before a server is started with it."""
+    pair, file = authority.issue(), tmp_path / "posthouse.toml"
+    told = f'[tls]\ncertificate = "{pair.certificate}"\nkey = "{pair.key}"\nca = "{authority.file}"\n'
+    file.write_text(told)
+    assert (await posthouse("config", "check", str(file)))[0] == 0
+    for wrong, said in ((str(pair.key), "No such file"), (str(authority.file), "No such file")):
+        file.write_text(told.replace(wrong, f"{wrong}.gone"))
+        status, text = await posthouse("config", "check", str(file))
+        assert (status, said in text) == (1, True), text

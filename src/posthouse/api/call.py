@@ -104,6 +104,14 @@ class Call:
             raise ApiError(outcome.code, outcome.reason)
         return outcome
 
+    def must_bring_together(self) -> None:
+        """Raise `ApiError` unless the caller may begin conversations and add to them."""
+        if not (self.caller.is_back_end or self.context.settings.users_create_conversations):
+            raise ApiError(
+                Code.NOT_ALLOWED,
+                "only the app's back end brings users together (api.users_create_conversations)",
+            )
+
     async def must_know(self, conv: str) -> None:
         """Raise `ApiError` unless the caller may know of a conversation: a member may, and the back end."""
         if account_user(conv) is not None:

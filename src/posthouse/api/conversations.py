@@ -31,6 +31,7 @@ routes = Routes()
 @routes.post("/conversations", Access.EITHER)
 async def create_conversation(call: Call, body: NewConversation) -> ConversationView:
     """Create a conversation. Repeated with the same key or id it is created once; a direct one is always the same."""
+    call.must_bring_together()
     members = _first_members(call, body)
     usual = History.ALL if body.kind is Kind.CHANNEL else History.JOINED
     change = Create(

@@ -32,6 +32,7 @@ async def list_members(call: Call, path: ConversationPath, query: MembersQuery) 
 @routes.post("/conversations/{conv}/members", Access.EITHER)
 async def add_members(call: Call, path: ConversationPath, body: AddMembers) -> Written:
     """Add members; those who are members already stay as they are. Owners and admins may."""
+    call.must_bring_together()
     role = body.role
     if role is None:
         found = await call.reader.conversation(call.app, path.conv)

@@ -15,6 +15,7 @@ class ApiSettings:
     requests_per_user_per_s: float = 20.0
     requests_per_user_burst: float = 100.0
     users_edit_profile: bool = True
+    users_create_conversations: bool = True
     token_ttl_s: int = 3_600
     token_ttl_s_max: int = 86_400
     endpoints_ttl_s: int = 300

@@ -22,6 +22,7 @@ def api_settings(config: Config) -> ApiSettings:
         requests_per_user_per_s=api.requests_per_user_per_s,
         requests_per_user_burst=api.requests_per_user_burst,
         users_edit_profile=api.users_edit_profile,
+        users_create_conversations=api.users_create_conversations,
         token_ttl_s=config.auth.token_ttl_s,
         token_ttl_s_max=config.auth.token_ttl_s_max,
         endpoints_ttl_s=api.endpoints_ttl_s,

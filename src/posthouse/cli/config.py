@@ -34,6 +34,7 @@ def check(output: Output, file: Path) -> None:
     """
     loaded = _load(file)
     _check_keys(loaded)
+    _check_certificate(loaded)
     given = len(loaded.origins)
     text = f"{file} is right: {given} key{'' if given == 1 else 's'} set, the others have their defaults."
     output.emit({"ok": True, "file": str(file), "set": sorted(loaded.origins)}, text)
@@ -81,6 +82,19 @@ def _load(file: Path | None) -> "Loaded":
     if file is not None and not file.exists():
         raise Failure(f"There is no file {file}.", f"Begin one with: posthouse config init {file}")
     return load(file, os.environ)
+
+
+def _check_certificate(loaded: "Loaded") -> None:
+    """Whether a server could speak TLS as configured. Raises `CertificateError` and `NoAuthority`."""
+    from posthouse.app.certificates import Certificates
+    from posthouse.kit.clock import SystemClock
+    from posthouse.kit.tls import trusting
+
+    tls = loaded.config.tls
+    if tls.certificate:
+        Certificates(tls, SystemClock(), lambda why: None).load()
+    if tls.ca:
+        trusting(tls.ca)
 
 
 def _check_keys(loaded: "Loaded") -> None:

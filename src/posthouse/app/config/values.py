@@ -185,6 +185,11 @@ class Api(Room, frozen=True, kw_only=True):
         says("""Users may set their own name and avatar. false: only the app's back end may, so that names can be
             trusted to be those it knows."""),
     ] = True
+    users_create_conversations: Annotated[
+        bool,
+        says("""Users may begin conversations, and add others to those that they own or manage. false: only the app's
+            back end may, so that nobody is drawn into a conversation that the app has not seen to."""),
+    ] = True
     endpoints_ttl_s: Annotated[
         Count,
         says("How long a client may use the list from /v1/endpoints before it asks again."),
