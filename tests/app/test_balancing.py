@@ -17,6 +17,7 @@ from posthouse.balance.report import LoadReport
 from posthouse.cluster.events import Events
 from posthouse.cluster.snapshot import NOBODY, ClusterSnapshot, NodeReport, NodeView, Presence
 from posthouse.gateway.drain import Standing
+from posthouse.health.report import FAILED, OK, HealthReport
 from posthouse.messaging.notes import DrainNote, Note, RebalanceNote
 from posthouse.protocol.codes import Code
 from tests.gateway.hall import Hall, hall, settled
@@ -30,7 +31,8 @@ class Place:
     def __init__(self, it: Hall, config: Config) -> None:
         self.it = it
         self.picture = NOBODY
-        self.probes = SimpleNamespace(draining=False)
+        self.health = HealthReport()
+        self.probes = SimpleNamespace(draining=False, report=lambda: self.health)
         self.events = Events("n", lambda: 1, it.clock)
         self.posted: list[Note] = []
         self.balancing = Balancing(
@@ -242,3 +244,25 @@ async def test_everybody_evens_out_when_an_operator_asks(place: Place) -> None:
     assert place.balancing.rebalancer.shed().sessions >= 1
     assert any(guest.ended == Code.REBALANCED for guest in guests)
     assert place.told("rebalance")[0].startswith("n sheds: 20 sessions")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "moves"),
+    [
+        ({"databases": {"a": FAILED}}, False),
+        ({"replicas": {"a/h1": FAILED}}, False),
+        ({"cache": FAILED}, False),
+        ({"canary": FAILED}, False),
+        ({"databases": {"a": OK, "b": FAILED}}, True),
+        ({}, True),
+    ],
+)
+async def test_nobody_is_moved_to_a_node_that_fares_worse(
+    place: Place, theirs: dict[str, Any], moves: bool
+) -> None:
+    """It is ready as yet: whether the fault is its own shows later. A fault that both have is no reason."""
+    guests = [await place.it.enter(f"u{number}") for number in range(20)]
+    place.health = HealthReport(databases={"a": OK, "b": FAILED})
+    place.see(n={"sessions": 20}, o={"health": HealthReport(**theirs)})
+    assert bool(place.balancing.rebalancer.shed().sessions) is moves
+    assert any(guest.ended == Code.REBALANCED for guest in guests) is moves

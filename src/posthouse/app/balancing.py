@@ -198,14 +198,27 @@ class Balancing:
         return plan(self._picture_now(), self.rule)
 
     def _picture_now(self) -> Snapshot:
-        """With this node's own sessions as they are now: its last report is up to a second old."""
-        picture = self._look().snapshot
+        """With this node's own sessions as they are now: its last report is up to a second old.
+
+        Nobody is moved to a node that fares worse than this one, though it may be ready as yet: a fault must last for
+        seconds before it takes a node out, and evening out can wait.
+        """
+        picture, worse = self._look().snapshot, self._faring_worse()
         own = self._gateway.clients_count
         targets = (
-            replace(each, load=replace(each.load, connections=own)) if each.id == self.node else each
+            replace(each, load=replace(each.load, connections=own))
+            if each.id == self.node
+            else replace(each, out=each.out or "unhealthy")
+            if each.id in worse
+            else each
             for each in picture.targets
         )
         return replace(picture, at=self._clock.monotonic(), targets=tuple(targets))
+
+    def _faring_worse(self) -> set[str]:
+        """The nodes that find something failing that this node finds well."""
+        own = self._probes.report().failing
+        return {view.node for view in self._picture().present if view.report.health.failing - own}
 
     def _hand(self, decision: Decision) -> Place:
         """The address for a session that is moved, which counts there from now on."""

@@ -24,6 +24,19 @@ class HealthReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """What its own probes say of the nodes that it probes."""
     distrust: int = 0
 
+    @property
+    def failing(self) -> frozenset[str]:
+        """What the node needs and finds failing, each by its full name."""
+        known = {
+            **{f"database {name}": state for name, state in self.databases.items()},
+            **{f"replica {name}": state for name, state in self.replicas.items()},
+            "cache": self.cache,
+            "bus": self.bus,
+            "canary": self.canary,
+            "loop": self.state("loop"),
+        }
+        return frozenset(name for name, state in known.items() if is_failure(state))
+
     def state(self, part: str) -> str:
         """The state of a part by its full name, such as `database main`."""
         kind, _, name = part.partition(" ")
