@@ -20,6 +20,7 @@ class Echo:
     def __init__(self) -> None:
         self.heard = b""
         self.ends: list[str] = []
+        self.ended = asyncio.Event()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -31,6 +32,7 @@ class Echo:
         except ConnectionResetError:
             self.ends.append("reset")
         finally:
+            self.ended.set()
             writer.close()
 
 
@@ -218,8 +220,7 @@ async def test_of_a_connection_begun_while_cut_off_nothing_is_left_when_its_clie
     async with connected(proxy) as (_, writer):
         writer.write(b"a")
         await writer.drain()
-    while not echo[0].ends:
-        await asyncio.sleep(0.01)
+    await echo[0].ended.wait()
     assert echo[0].ends == ["reset"]
     assert echo[0].heard == b""
 
