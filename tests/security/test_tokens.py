@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from posthouse.app.config import App, Key
-from posthouse.app.config.values import Canary
+from posthouse.app.config.values import Canary, Limits
 from posthouse.kit.clock import SystemClock
 from posthouse.protocol.codes import Code
 from tests.security.serving import ACME, SECRETS, UMBRELLA, config, running, token
@@ -116,7 +116,8 @@ EXPIRED = made(ACME_S, claims(exp=NOW_S - 1))
 
 @pytest.fixture
 async def town(tmp_path: Path) -> AsyncIterator[Town]:
-    settings = config(tmp_path / "data", canary=Canary(interval_s=0))
+    unhurried = Limits(logins_per_user_burst=1e6)
+    settings = config(tmp_path / "data", canary=Canary(interval_s=0), limits=unhurried)
     own = settings.apps[ACME]
     ed = Key(kid="ed", alg="EdDSA", public_key=PEM.decode())
     settings.apps[ACME] = App(keys=(*own.keys, ed), api_key_hashes=own.api_key_hashes)
