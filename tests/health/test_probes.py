@@ -152,6 +152,19 @@ async def test_a_database_that_this_node_alone_cannot_reach_is_told_apart(ward: 
     assert ward.probes.readiness().degraded, "each time anew"
 
 
+async def test_who_recovers_from_a_common_fault_a_moment_later_than_others_is_not_taken_out(
+    ward: Ward,
+) -> None:
+    ward.probes.peers = lambda: [Peer("n2", "", HealthReport(databases={"main": "failed"}))]
+    ward.patient.condition = Condition(False, False, "gone")
+    await ward.clock.advance(10 * ALONE_AFTER_S)
+    ward.probes.peers = lambda: [Peer("n2", "", HealthReport(databases={"main": "ok"}))]
+    await ward.clock.advance(ALONE_AFTER_S / 2)
+    assert ward.probes.readiness().degraded
+    await ward.clock.advance(ALONE_AFTER_S)
+    assert not ward.probes.readiness().ready
+
+
 async def test_a_node_whose_loop_lags_distrusts_itself_and_says_so(ward: Ward) -> None:
     ward.probes.lag_ms = lambda: 1_500.0
     await ward.clock.advance(5)

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from posthouse.health.detector import TICK_S, Detector, State, Verdict
 from posthouse.health.readiness import Part, Readiness, judge
-from posthouse.health.report import FAILED, OK, READ_ONLY, SLOW, HealthReport, Peer
+from posthouse.health.report import FAILED, OK, READ_ONLY, SLOW, HealthReport, Peer, is_failure
 from posthouse.kit.clock import Clock
 from posthouse.kit.log import logger
 from posthouse.kit.tasks import start
@@ -226,11 +226,14 @@ class Probes:
         return Part(watched.title, state, f"{what} {reason}")
 
     def _aged(self, part: Part) -> Part:
-        """With for how long it has failed."""
-        if not part.failed:
-            self._failing.pop(part.name, None)
-            return part
+        """With for how long it has failed here alone: who recovers from a common fault a moment later than others is not
+        worse than they are."""
         now = self._clock.monotonic()
+        theirs = [state for peer in self.peers() if peer.fresh and (state := peer.report.state(part.name))]
+        if not part.failed or (theirs and all(map(is_failure, theirs))):
+            self._failing.pop(part.name, None)
+        if not part.failed:
+            return part
         return part._replace(failed_s=now - self._failing.setdefault(part.name, now))
 
     def _loop_part(self) -> Part:

@@ -21,7 +21,8 @@ PROBERS_MIN = 2
 class Part(NamedTuple):
     """One thing that the node needs, by its full name (`database main`, `cache`, `canary`, `loop`, `peers`).
 
-    `reason` is a sentence about it, without a full stop. `failed_s` is for how long it has not done its work.
+    `reason` is a sentence about it, without a full stop. `failed_s` is for how long it has not done its work while that
+    of another node did, where there are others.
     """
 
     name: str
