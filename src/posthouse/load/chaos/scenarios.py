@@ -250,7 +250,7 @@ SCENARIOS = {
             "All nodes run the release before the newest change of the database's schema. Each is told to end, "
             "and started as this release; the first one migrates the database while the older ones work on. No "
             "send may fail.",
-            1.0,
+            machines.UPGRADE_S,
             machines.rolling_upgrade,
             plan=machines.with_older_nodes,
             missing=machines.why_no_older_nodes,
