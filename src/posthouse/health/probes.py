@@ -226,7 +226,7 @@ class Probes:
         return Part(watched.title, state, f"{what} {reason}")
 
     def _aged(self, part: Part) -> Part:
-        """With for how long it has failed here alone: who recovers from a common fault a moment later than others is not
+        """With for how long it has failed here alone: who recovers from a common fault a moment after others is not
         worse than they are."""
         now = self._clock.monotonic()
         theirs = [state for peer in self.peers() if peer.fresh and (state := peer.report.state(part.name))]
