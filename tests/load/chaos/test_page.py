@@ -102,3 +102,8 @@ def test_the_time_from_a_fault_to_its_repair_is_tinted_and_badges_do_not_cover_e
 def test_a_run_without_deliveries_is_drawn_too() -> None:
     silent = msgspec.structs.replace(RUN, timeline=(Moment(0.0, 0, 0),), marks=())
     ET.fromstring(timeline(silent))
+
+
+def test_what_is_usual_is_so_before_the_first_fault() -> None:
+    dead = tuple(Moment(float(at), 500 if at < 10 else 0, 15_000 if at < 10 else 0) for at in range(60))
+    assert "received, usually 15,000 a second" in timeline(msgspec.structs.replace(RUN, timeline=dead))

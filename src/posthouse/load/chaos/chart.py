@@ -27,7 +27,11 @@ def timeline(recording: Recording) -> str:
     """The chart of one run."""
     moments, marks = recording.timeline, numbered(recording.marks)
     across = _linear(moments[0].at_s, max(moments[-1].at_s, moments[0].at_s + 1), LEFT, WIDTH - RIGHT)
-    drawn = [*_troubled(marks, across), *_marks(marks, across), *_throughput(moments, across)]
+    drawn = [
+        *_troubled(marks, across),
+        *_marks(marks, across),
+        *_throughput(moments, _quiet(moments, marks), across),
+    ]
     drawn += [*_latency(moments, across), *_seconds(moments, across)]
     title = f"Throughput and latency during {recording.scenario}"
     return (
@@ -53,15 +57,21 @@ def _troubled(marks: Sequence[Mark], across: Scale) -> Iterator[str]:
             begun = None
 
 
-def _throughput(moments: Sequence[Moment], across: Scale) -> list[str]:
-    """Deliveries are many times the sends, so each is drawn as a share of its own median."""
+def _quiet(moments: Sequence[Moment], marks: Sequence[Mark]) -> Sequence[Moment]:
+    """The time before the first mark, where there is enough of it to say what is usual; else all of it."""
+    begun = marks[0].at_s if marks else moments[-1].at_s
+    return [moment for moment in moments if 1 <= moment.at_s < begun - 1] or moments
+
+
+def _throughput(moments: Sequence[Moment], quiet: Sequence[Moment], across: Scale) -> list[str]:
+    """Deliveries are many times the sends, so each is drawn as a share of its own median in quiet times."""
     drawn = [_title("Messages each second, compared with the usual", UPPER)]
     up = _linear(0.0, SHARE_MAX, UPPER[1], UPPER[0])
     for share in (0.0, 0.5, 1.0, 1.5):
         drawn += _grid(up(share), f"{share:.0%}")
     for name, words, style, x in (("delivered", "received", "one", 480), ("acked", "accepted", "two", 710)):
         counts = [getattr(moment, name) for moment in moments]
-        usual = sorted(counts)[len(counts) // 2] or 1
+        usual = sorted(getattr(moment, name) for moment in quiet)[len(quiet) // 2] or 1
         points = [
             (across(moment.at_s), up(min(count / usual, SHARE_MAX)))
             for moment, count in zip(moments, counts, strict=True)

@@ -37,10 +37,12 @@ td.reason { text-align: left; white-space: normal; color: var(--soft); font-size
   margin: 1.2rem 0; font-size: 1.1rem; max-width: none } .headline.broken { border-color: var(--bad) }
 section { border-top: 1px solid var(--line); margin-top: 2.4rem; padding-top: 1.6rem }
 figure { margin: .8rem 0 0 } svg { display: block; width: 100%; min-width: 46rem; height: auto }
-ul { margin: .2rem 0 .8rem; padding-left: 1.2rem; color: var(--bad) }
-ol { margin: .5rem 0 0; padding: 0; list-style: none; columns: 19rem } li { break-inside: avoid }
+ul { margin: .2rem 0 .8rem; padding-left: 1.2rem; color: var(--bad) } ul li { padding: 0; text-indent: 0 }
+ol { margin: .5rem 0 0; padding: 0; list-style: none; columns: 19rem } li { break-inside: avoid; padding-left: 5.6rem;
+  text-indent: -5.6rem }
 ol b { display: inline-block; min-width: 1.4rem; text-align: right; margin-right: .4rem } ol i { font-style: normal;
   font-variant-numeric: tabular-nums; display: inline-block; min-width: 3.6rem }
+ol b, ol i { text-indent: 0 }
 ol .fault b { color: var(--bad) } ol .repair b { color: var(--good) }
 .grid { stroke: var(--line) } .label { fill: var(--soft); font-size: 11px } .title { fill: var(--ink); font-size: 12px;
   font-weight: 600 } .one { stroke: var(--one) } .two { stroke: var(--two) } .three { stroke: var(--three) }
