@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from posthouse.app.config.values import Auth, Canary, Config
 from posthouse.auth.keys import new_secret
+from posthouse.gateway.session import AHEAD_MS_MAX
 from posthouse.kit.clock import SystemClock
 from posthouse.protocol.codes import Code
 from tests.security.serving import ACME, UMBRELLA, config, running, token
@@ -131,3 +132,11 @@ async def test_no_changed_one_is_taken(town: Town, change: str) -> None:
 async def taken_by(user: str, town: Town) -> str:
     async with town.talking(token(user)) as talk:
         return str(talk.first["resume_token"])
+
+
+async def test_no_clock_holds_a_device_s_place_for_long(town: Town) -> None:
+    """Whoever has stolen everything and says that it is the year 287396 is older again in some minutes."""
+    async with town.talking(token("ann"), at_ms=2**53 - 1) as thief:
+        assert thief.first["t"] == "welcome"
+        (held,) = town.node.gateway.devices._held.values()
+        assert held.opened_ms <= SystemClock().now_ms() + AHEAD_MS_MAX

@@ -28,6 +28,8 @@ from posthouse.storage.base import Append, Outcome, Refused
 
 _PONG = encode_frame(encode(Pong()))
 FLOOD_HELD_CONVERSATIONS_MAX = 1_000
+AHEAD_MS_MAX = 600_000
+"""So far ahead a device's clock counts: nobody holds its place for longer by setting one to the far future."""
 
 
 class Host(Protocol):
@@ -201,7 +203,7 @@ class Session:
             self.socket.send(_PONG)
         elif what is Step.ENTER:
             assert isinstance(frame, Hello)
-            self.hello_ms = max(0, min(frame.at_ms, INTEGER_MAX))
+            self.hello_ms = max(0, min(frame.at_ms, self.host.clock.now_ms() + AHEAD_MS_MAX))
             self.host.enter(self, frame)
         elif what is not Step.IGNORE:
             self.host.request(self, frame)
