@@ -6,7 +6,15 @@ from math import inf
 from hypothesis import given, strategies as st
 
 from posthouse.client.endpoints import Endpoint, parse_addresses
-from posthouse.client.route import ASK_AGAIN_S, CANDIDATES_MAX, FAILURES_TO_OPEN, OPEN, TTL_S_MIN, Route
+from posthouse.client.route import (
+    ASK_AGAIN_S,
+    CANDIDATES_MAX,
+    FAILURES_TO_OPEN,
+    LOOK_WITHIN_S,
+    OPEN,
+    TTL_S_MIN,
+    Route,
+)
 
 A, B, C = Endpoint("ws://a/v1/ws", 25), Endpoint("ws://b/v1/ws", 25), Endpoint("ws://c/v1/ws", 50)
 FRONT = Endpoint("ws://front/v1/ws", 0)
@@ -53,10 +61,32 @@ def test_an_endpoint_that_failed_in_this_outage_is_left_out_until_all_have() -> 
     assert tried(route) == [A.url, B.url, OWN]
 
 
+def test_what_a_newer_list_leaves_out_is_tried_last_and_still_asked() -> None:
+    """The others were unfit for a moment when the list came, and the one that it names dies next."""
+    route = a_route(A, B)
+    route.learn([A], 300.0, 1.0, 0.5)
+    assert tried(route) == [A.url, OWN, B.url]
+    assert route.apis() == ["http://own", "http://a", "http://b"]
+    route.learn([B], 300.0, 2.0, 0.5)
+    assert tried(route) == [B.url, OWN, A.url]
+
+
+def test_who_could_not_be_told_of_endpoints_asks_soon_once_a_session_stands() -> None:
+    route = Route(parse_addresses("http://own"))
+    route.learn([], 0.0, 0.0, 0.5)
+    assert route.look_at > LOOK_WITHIN_S
+    route.stand(1.0, 0.5)
+    assert route.look_at == 1.0 + LOOK_WITHIN_S / 2
+    route.learn([A], 300.0, 2.0, 0.5)
+    look_at = route.look_at
+    route.stand(3.0, 0.5)
+    assert route.look_at == look_at
+
+
 def test_a_session_ends_the_outage() -> None:
     route = a_route(A, B)
     route.fail(A.url, 0.0, 0.5)
-    route.stand()
+    route.stand(0.0, 0.5)
     assert tried(route) == [A.url, B.url, OWN]
 
 
@@ -64,12 +94,12 @@ def test_a_breaker_opens_after_failures_in_a_row_is_kept_over_sessions_and_lets_
     route = a_route(A, B)
     for _ in range(FAILURES_TO_OPEN):
         route.fail(A.url, 100.0, 1.0)
-        route.stand()
+        route.stand(0.0, 0.5)
     assert tried(route, 100.0) == [B.url, OWN]
     assert tried(route, 100.0 + OPEN.first_s - 0.1) == [B.url, OWN]
     assert tried(route, 100.0 + OPEN.first_s) == [A.url, B.url, OWN]
     route.fail(A.url, 200.0, 1.0)
-    route.stand()
+    route.stand(0.0, 0.5)
     assert tried(route, 200.0 + OPEN.first_s) == [B.url, OWN], "a probe that fails opens it for longer"
     assert tried(route, 200.0 + 2 * OPEN.first_s) == [A.url, B.url, OWN]
 
@@ -77,11 +107,11 @@ def test_a_breaker_opens_after_failures_in_a_row_is_kept_over_sessions_and_lets_
 def test_a_session_that_lasted_forgives_what_was_before() -> None:
     route = a_route(A, B)
     route.fail(A.url, 0.0, 0.5)
-    route.stand()
+    route.stand(0.0, 0.5)
     route.current = A.url
     route.last()
     route.fail(A.url, 0.0, 0.5)
-    route.stand()
+    route.stand(0.0, 0.5)
     assert tried(route) == [A.url, B.url, OWN]
 
 
@@ -149,7 +179,7 @@ def test_there_is_always_somewhere_to_go_each_endpoint_once_and_what_failed_only
             route.fail(url, now, uniform)
             failed.add(url)
         elif what == "stand":
-            route.stand()
+            route.stand(0.0, 0.5)
             failed.clear()
         elif what == "last":
             route.current = url

@@ -368,7 +368,7 @@ class Core:
         if self.epoch != welcome.epoch or welcome.reset not in (0, Code.RESUME_REFUSED):
             self.sync.reset()
         self._step(Event.WELCOMED)
-        self.route.stand()
+        self.route.stand(self._clock.monotonic(), self._uniform())
         self._adopt(welcome)
         self.outbox.open(max(1, welcome.limits.in_flight_max - REQUESTS_RESERVED))
         self.requests.open()

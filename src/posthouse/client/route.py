@@ -46,8 +46,8 @@ class Route:
     """One client's view, from the addresses that the application gave: at least one."""
 
     __slots__ = (
-        "_breakers", "_failed", "_listed", "_own", "_own_apis", "_preferred", "_stale_at", "current", "doubted_at",
-        "look_at", "secure",
+        "_breakers", "_failed", "_former", "_listed", "_own", "_own_apis", "_preferred", "_stale_at", "current",
+        "doubted_at", "look_at", "secure",
     )  # fmt: skip
 
     def __init__(self, addresses: Sequence[Address]) -> None:
@@ -56,6 +56,8 @@ class Route:
         self._own = tuple(address.fallback for address in addresses)
         self._own_apis = tuple(address.api for address in addresses if address.asks)
         self._listed: tuple[Endpoint, ...] = ()
+        self._former: tuple[Endpoint, ...] = ()
+        """Of lists before, what the newest leaves out: who was unfit then may be the only one left now."""
         self._stale_at = -inf if self._own_apis else inf
         self._failed: dict[str, None] = {}
         self._breakers: dict[str, Breaker] = {}
@@ -91,6 +93,10 @@ class Route:
         if not endpoints:
             self.look_at = now + ASK_AGAIN_S * (0.5 + uniform / 2)
             return
+        left_out = [
+            each for each in (*self._listed, *self._former) if each.url not in {new.url for new in endpoints}
+        ]
+        self._former = tuple({each.url: each for each in left_out}.values())[:ENDPOINTS_MAX]
         self._listed = tuple(endpoints[:ENDPOINTS_MAX])
         ttl_s = max(TTL_S_MIN, ttl_s)
         self._stale_at = now + ttl_s
@@ -107,7 +113,8 @@ class Route:
 
     def apis(self) -> list[str]:
         """Where to ask for the list, the address given may be a dead one: whoever has not just failed first."""
-        bases = dict.fromkeys([*self._own_apis, *(api_of(each.url) for each in self._listed)])
+        others = (api_of(each.url) for each in (*self._listed, *self._former))
+        bases = dict.fromkeys([*self._own_apis, *others])
         failed = dict.fromkeys(api_of(url) for url in self._failed)
         return sorted(bases, key=lambda base: base in failed)[:CANDIDATES_MAX]
 
@@ -126,7 +133,8 @@ class Route:
         """The endpoints of the next race, in order; never none. `draw` gives random numbers in [0, 1).
 
         First where the client was sent. Then the list's: one drawn by weight, the others by rank, those without weight
-        last. Then the addresses' own. When nothing may be tried, everything is, in the order in which breakers close.
+        last. Then the addresses' own, then those of earlier lists. When nothing may be tried, everything is, in the
+        order in which breakers close.
         """
         preferred, self._preferred = self._preferred, ""
         if not self.has_other(now):
@@ -146,9 +154,14 @@ class Route:
         if url in self._known() or len(self._breakers) < 2 * ENDPOINTS_MAX:
             self._breakers.setdefault(url, Breaker()).fail(now, uniform)
 
-    def stand(self) -> None:
-        """A session stands at the current endpoint: the outage is over. Its breaker learns it only from `last`."""
+    def stand(self, now: float, uniform: float) -> None:
+        """A session stands at the current endpoint: the outage is over. Its breaker learns it only from `last`.
+
+        Whoever could not be told of endpoints meanwhile asks again soon: this one may be the next to go.
+        """
         self._failed.clear()
+        if self.asks and self.stale(now):
+            self.look_at = min(self.look_at, now + LOOK_WITHIN_S * uniform)
 
     def last(self) -> None:
         """The session at the current endpoint lasted: whatever it did before is forgiven."""
@@ -160,9 +173,9 @@ class Route:
         return url.startswith("wss:") or not self.secure
 
     def _known(self) -> dict[str, None]:
-        """All endpoints in the order of trying them: by rank, those without weight, the addresses' own."""
+        """All endpoints in the order of trying them: by rank, those without weight, the addresses', those of old."""
         ranked = sorted(self._listed, key=lambda each: each.weight <= 0)
-        return dict.fromkeys(each.url for each in (*ranked, *self._own))
+        return dict.fromkeys(each.url for each in (*ranked, *self._own, *self._former))
 
     def _may_try(self, url: str, now: float) -> bool:
         return url not in self._failed and self._closes_at(url) <= now
