@@ -1,12 +1,14 @@
 """From what clients saw in several runs to one recording."""
 
 from collections.abc import Sequence
+from typing import Self
 
 import msgspec
 
 from posthouse.load.chaos.crew import Second
 from posthouse.load.chaos.recording import Mark, Moment
 from posthouse.load.chaos.running import (
+    Chaos,
     Look,
     Run,
     breaches_of,
@@ -20,6 +22,8 @@ from posthouse.load.chaos.scenario import Window
 from posthouse.load.chaos.scenarios import SCENARIOS
 from posthouse.load.chaos.site import Load
 from posthouse.testing.history import Verdict
+from posthouse.testing.playground.cluster import LocalCluster
+from posthouse.testing.playground.plan import Plan, Refused
 
 GOOD = Run(
     verdict=Verdict(sent=10, acked=10),
@@ -83,6 +87,36 @@ def test_sends_that_wait_longer_than_they_may_break_it() -> None:
 def test_what_cannot_be_run_says_why_and_counts_nothing() -> None:
     recording = skipped(SCENARIO, "there is no disk")
     assert (recording.verdict, recording.reason, recording.acked) == ("skipped", "there is no disk", 0)
+
+
+class Broken(LocalCluster):
+    """One that never comes up."""
+
+    closed = 0
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def __enter__(self) -> Self:
+        raise Refused("no port is free")
+
+    def __exit__(self, *_: object) -> None:
+        Broken.closed += 1
+
+
+async def test_a_scenario_that_breaks_off_fails_and_leaves_no_cluster_behind() -> None:
+    chaos = Chaos(Plan(), Load(), lambda told: None, Broken)
+    recording = await chaos.record(SCENARIO, 3)
+    assert recording.verdict == "fail"
+    assert recording.breaches == ("Run 1 broke off: no port is free",)
+    chaos.close()
+    assert Broken.closed == 1
+
+
+async def test_what_the_machine_does_not_allow_is_skipped_before_a_cluster_comes_up() -> None:
+    chaos = Chaos(Plan(), Load(), lambda told: None, Broken)
+    recording = await chaos.record(SCENARIO._replace(missing=lambda: "there is no disk"), 3)
+    assert recording.verdict == "skipped"
 
 
 def look(window: Window, pause: float, waits: Sequence[float] = ()) -> Look:
