@@ -13,6 +13,8 @@ from posthouse.cli.output import Output, json_option, pass_output
 if TYPE_CHECKING:
     from posthouse.testing.simulation.seeds import Outcome
 
+_TOTALS = ("seeds", "sends", "acked", "deliveries", "faults", "violations", "virtual_s", "seconds")
+
 
 @click.command(short_help="Play simulated clusters under many seeds.")
 @click.option("--seeds", type=click.IntRange(1), default=100, show_default=True, help="How many.")
@@ -25,22 +27,29 @@ def sim(output: Output, seeds: int, first: int, jobs: int | None) -> None:
 
     A seed that fails prints itself, what broke and which faults there were: run it again with --first SEED --seeds 1,
     and everything happens exactly as before. The exit code is 5 when a promise was broken.
+
+    --json: one object: seeds, sends, acked, deliveries, faults, violations, virtual_s, seconds, failed_seeds.
     """
+    from posthouse.kit.clock import SystemClock
     from posthouse.testing.simulation.seeds import outcomes
 
-    totals = {"seeds": 0, "failed": 0, "sent": 0, "acked": 0, "deliveries": 0, "faults": 0, "virtual_s": 0}
+    totals: dict[str, int] = dict.fromkeys(_TOTALS, 0)
     failed: list[int] = []
+    clock = SystemClock()
+    began = clock.monotonic()
     for outcome in _shown(outcomes(first, seeds, jobs or os.cpu_count() or 1), seeds, output):
         totals["seeds"] += 1
         totals["faults"] += len(outcome.faults)
         totals["virtual_s"] += round(outcome.virtual_s)
-        for name in ("sent", "acked", "deliveries"):
-            totals[name] += getattr(outcome, name)
+        totals["sends"] += outcome.sent
+        totals["acked"] += outcome.acked
+        totals["deliveries"] += outcome.deliveries
+        totals["violations"] += len(outcome.failures)
         if outcome.failures:
             failed.append(outcome.seed)
             output.note(_failure(outcome))
-    totals["failed"] = len(failed)
-    output.emit({**totals, "failed_seeds": failed}, _summary(totals))
+    totals["seconds"] = round(clock.monotonic() - began)
+    output.emit({**totals, "failed_seeds": failed}, _summary(totals, len(failed)))
     if failed:
         sys.exit(Exit.CHECKS_FAILED)
 
@@ -58,12 +67,12 @@ def _shown(outcomes: "Iterator[Outcome]", total: int, output: Output) -> "Iterat
 
 def _failure(outcome: "Outcome") -> str:
     lines = [f"seed {outcome.seed} fails:", *(f"  {each}" for each in outcome.failures[:5])]
-    return "\n".join([*lines, "  while:", *(f"    {each}" for each in outcome.faults)])
+    return "\n".join([*lines, "  while:", *(f"    {each}" for each in outcome.events)])
 
 
-def _summary(totals: dict[str, int]) -> str:
+def _summary(totals: dict[str, int], failed: int) -> str:
     return (
-        f"{totals['seeds']:,} seeds, {totals['failed']:,} failed. {totals['acked']:,} of {totals['sent']:,} sends "
+        f"{totals['seeds']:,} seeds, {failed:,} failed. {totals['acked']:,} of {totals['sends']:,} sends "
         f"acknowledged, {totals['deliveries']:,} deliveries, {totals['faults']:,} faults in "
         f"{totals['virtual_s'] / 3600:,.1f} virtual hours."
     )

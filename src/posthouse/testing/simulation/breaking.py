@@ -69,6 +69,8 @@ class Breaking:
                 cache.wipe()
             case Kind.LOSSY_BUS:
                 cache.lost_share, cache.doubled_share = 0.4, 0.2
+            case Kind.MUTE_BUS:
+                cache.lost_share = 1.0
             case Kind.CUT:
                 network.cut(fault.target, fault.other)
             case Kind.LAG_STANDBY:
@@ -99,7 +101,7 @@ class Breaking:
                     self._network.mend(one, other)
             case Kind.SLOW_NETWORK:
                 self._network.slow.pop(fault.target, None)
-            case Kind.LOSSY_BUS:
+            case Kind.LOSSY_BUS | Kind.MUTE_BUS:
                 self._cache.lost_share = self._cache.doubled_share = 0.0
             case Kind.KILL_CLIENT:
                 await self._people[fault.target].restart()

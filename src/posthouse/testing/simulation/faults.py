@@ -29,6 +29,8 @@ class Kind(Enum):
     SLOW_NETWORK = "slow network"
     RESET_LINKS = "reset links"
     LOSSY_BUS = "lossy bus"
+    MUTE_BUS = "mute bus"
+    """The bus takes everything and delivers nothing, and says nothing."""
     LAG_STANDBY = "lag standby"
     """The standby of a database receives nothing."""
     MOVE_SHARD = "move shard"

@@ -14,11 +14,15 @@ from posthouse.client.posted import Posted
 from posthouse.client.runtime import Runtime
 from posthouse.kit.clock import Clock
 from posthouse.model.entry import Entry
+from posthouse.protocol.codes import Code
 from posthouse.testing.history import Device, History, Reader
 from posthouse.testing.simulation.network import Host
 
 RESTART_S = 0.3
 """How long an application takes to start."""
+FOR_TODAY = (Code.NOT_MEMBER,)
+"""Refusals that hold as long as what they say: a copy of the send that hangs in a frozen node is written when that
+thaws and its sender has become a member again (P-8.9)."""
 Named = tuple[str, str]
 """A send: its conversation and its name."""
 
@@ -42,6 +46,8 @@ class Person:
         self.device = device
         self.said = 0
         self.lives = 0
+        self.said_at: dict[Named, float] = {}
+        self.seen_at: dict[Named, float] = {}
         self._token = token
         self._address = address
         self._begin = begin
@@ -115,9 +121,8 @@ class Person:
 
     # What they say --------------------------------------------------------------------------------------------------
 
-    async def talk(self, clock: Clock, rng: random.Random, sends: int, within_s: float) -> None:
+    async def talk(self, clock: Clock, rng: random.Random, moments: Sequence[float]) -> None:
         """Say things, now and then several in one breath."""
-        moments = sorted(rng.uniform(0.0, within_s) for _ in range(sends))
         began = clock.monotonic()
         for moment in moments:
             await clock.sleep(began + moment - clock.monotonic())
@@ -131,6 +136,7 @@ class Person:
         except (OutboxFull, ClientClosed):
             return
         self.said += 1
+        self.said_at[conv, posted.client_id] = self.runtime.clock.monotonic()
         self._posted.append(posted)
         self._histories[conv].sent(self.device, posted.client_id)
 
@@ -142,6 +148,16 @@ class Person:
                     self._promised.pop((conv, entry.client_id), None)
         return len(self._promised) + sum(posted.outcome is None for posted in self._posted)
 
+    @property
+    def refused(self) -> set[str]:
+        """The names of those sends of this life that were refused."""
+        return {posted.client_id for posted in self._posted if isinstance(posted.outcome, SendRefused)}
+
+    @property
+    def connected(self) -> bool:
+        """True while a session stands."""
+        return self._client is not None and self._client.connected
+
     def tell(self) -> None:
         """Tell the histories how the sends have ended, as this device was told."""
         self._tell_outcomes()
@@ -149,14 +165,14 @@ class Person:
     def _tell_outcomes(self) -> None:
         for posted in self._posted:
             history, outcome = self._histories[posted.conv], posted.outcome
-            if isinstance(outcome, SendRefused):
+            if isinstance(outcome, SendRefused) and outcome.code not in FOR_TODAY:
                 history.refused(self.device, posted.client_id)
             elif outcome is not None and not isinstance(outcome, Exception):
                 history.acked(self.device, posted.client_id, outcome.seq)
         self._posted.clear()
 
     def _hear_refusal(self, event: SendFailed) -> None:
-        if self._promised.pop((event.conv, event.client_id), self) is None:
+        if self._promised.pop((event.conv, event.client_id), self) is None and event.code not in FOR_TODAY:
             self._histories[event.conv].refused(self.device, event.client_id)
 
     # What they are given --------------------------------------------------------------------------------------------
@@ -167,4 +183,5 @@ class Person:
 
     def _see(self, event: EntryReceived) -> None:
         self._readers[event.conv].see(event.entry)
+        self.seen_at[event.conv, event.entry.client_id] = self.runtime.clock.monotonic()
         self._note(f"{self.device[1]} {self.device[0]} {event.conv} {event.seq}")

@@ -32,6 +32,8 @@ class Outcome(NamedTuple):
     acked: int
     deliveries: int
     faults: tuple[str, ...]
+    events: tuple[str, ...]
+    """The faults, and who came and went."""
     failures: tuple[str, ...]
     trace: int
     virtual_s: float
@@ -51,7 +53,10 @@ def outcome(seed: int) -> Outcome:
     verdict = story.verdict
     counts = (verdict.sent, verdict.acked, verdict.deliveries)
     faults = tuple(map(str, story.faults))
-    return Outcome(seed, *counts, faults, tuple(story.failures), story.trace, story.seconds)
+    if story.trial is not None:
+        faults += (f"and after all that, {story.trial.fault}",)
+    events = (*faults, *map(str, story.changes))
+    return Outcome(seed, *counts, faults, events, tuple(story.failures), story.trace, story.seconds)
 
 
 @contextmanager

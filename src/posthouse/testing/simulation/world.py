@@ -5,9 +5,10 @@ is checked.
 import asyncio
 import random
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from zlib import crc32
@@ -23,7 +24,7 @@ from posthouse.model.entry import CREATED, Entry
 from posthouse.model.ids import account_id
 from posthouse.protocol.codes import Action, action_of
 from posthouse.storage.base import Append, Create, Outcome, Refused
-from posthouse.testing.history import Device, History, Verdict
+from posthouse.testing.history import Device, History, Verdict, visible
 from posthouse.testing.simulation.breaking import Breaking
 from posthouse.testing.simulation.cache import Cache
 from posthouse.testing.simulation.changes import Change, draw_changes
@@ -33,6 +34,7 @@ from posthouse.testing.simulation.network import Host, Network
 from posthouse.testing.simulation.nodes import SimulatedNode
 from posthouse.testing.simulation.people import Person
 from posthouse.testing.simulation.reaching import Connector, Http
+from posthouse.testing.simulation.trial import Trial, draw_trial, moments
 
 APP = "sim"
 NODES = ("node-1", "node-2", "node-3")
@@ -67,6 +69,7 @@ class Story:
     faults: Sequence[Fault] = ()
     changes: Sequence[Change] = ()
     failures: list[str] = field(default_factory=list)
+    trial: Trial | None = None
     trace: int = 0
     """A digest of everything that happened: the same seed always gives the same."""
     seconds: float = 0.0
@@ -96,6 +99,9 @@ class World:
         self.people: dict[str, Person] = {}
         self.breaking = Breaking(self.network, self.nodes, self.databases, self.cache, self.people, APP)
         self.changes_done = 0
+        self.beginning = 0
+        """Faults that take their time to happen, and are at it."""
+        self.healings = 0
         self.trace = 0
         self._folder = folder
 
@@ -119,13 +125,17 @@ class World:
         for device in DEVICES:
             await self._add_person(device, killed)
         for fault in story.faults:
-            self.network.tasks.spawn(str(fault), self._happen(fault))
+            self.network.tasks.spawn(str(fault), self._happen(fault, 0))
         self.network.tasks.spawn("changes", self._change(story.changes))
         for person in self.people.values():
-            self.network.tasks.spawn("talk", person.talk(self.clock, self._random(), SENDS, STORY_S))
+            rng = self._random()
+            when = sorted(rng.uniform(0.0, STORY_S) for _ in range(SENDS))
+            self.network.tasks.spawn("talk", person.talk(self.clock, rng, when))
         await self.clock.sleep(STORY_S + 1.0)
-        await self.breaking.heal()
+        await self._heal()
         await self._settle(story)
+        if not story.failures:
+            await self._try(story)
         await self._judge(story)
 
     async def _create_conversations(self) -> None:
@@ -173,12 +183,22 @@ class World:
             person.follow(conv)
         await person.start([conv for conv, users in CONVERSATIONS.items() if device[0] in users])
 
-    async def _happen(self, fault: Fault) -> None:
+    async def _happen(self, fault: Fault, healings: int) -> None:
+        """What has not begun or ended when all is healed does not do so any more."""
         await self.clock.sleep(fault.at_s)
+        if self.healings > healings:
+            return
         self.note(str(fault))
+        self.beginning += 1
         await self.breaking.begin(fault)
+        self.beginning -= 1
         await self.clock.sleep(fault.lasts_s)
-        await self.breaking.end(fault)
+        if self.healings == healings:
+            await self.breaking.end(fault)
+
+    async def _heal(self) -> None:
+        self.healings += 1
+        await self.breaking.heal()
 
     async def _change(self, changes: Sequence[Change]) -> None:
         """One after the other, as one back end does."""
@@ -201,6 +221,41 @@ class World:
             await self.clock.sleep(0.5)
             waited_s += 0.5
 
+    async def _try(self, story: Story) -> None:
+        """One fault alone, while people talk: everything must arrive in time though it lasts."""
+        story.trial = trial = draw_trial(self._random(), NODES, Cache.NAME)
+        self.network.tasks.spawn(str(trial.fault), self._happen(trial.fault, self.healings))
+        began = self.clock.monotonic()
+        for person in self.people.values():
+            rng = self._random()
+            self.network.tasks.spawn("talk", person.talk(self.clock, rng, moments(rng)))
+        await self.clock.sleep(trial.lasts_s)
+        story.failures += list(self._late(began, trial.within_s))
+        await self._heal()
+        await self._settle(story)
+
+    def _late(self, began: float, within_s: float) -> Iterator[str]:
+        """Who has not had what was said since then in time."""
+        for conv in CONVERSATIONS:
+            log = self.entries(conv)
+            spans, numbers = visible(log), {entry.client_id: entry.seq for entry in log}
+            for speaker, (name, at) in self._said_since(conv, began):
+                if name not in numbers:
+                    yield f"what {speaker} said in {conv} is not in the log {self.clock.monotonic() - at:.1f} s later"
+                    continue
+                for hearer in self.people.values():
+                    may_see = any(numbers[name] in span for span in spans.get(hearer.device[0], ()))
+                    took_s = hearer.seen_at.get((conv, name), inf) - at
+                    if may_see and took_s > within_s:
+                        yield f"late: {hearer.name} had {conv} {numbers[name]} of {speaker} after {took_s:.1f} s"
+
+    def _said_since(self, conv: str, began: float) -> Iterator[tuple[str, tuple[str, float]]]:
+        for person in self.people.values():
+            refused = person.refused
+            for (where, name), at in person.said_at.items():
+                if where == conv and at >= began and name not in refused:
+                    yield person.name, (name, at)
+
     def _unfinished(self, changes: int) -> list[str]:
         logs = {conv: self.entries(conv) for conv in self.histories}
         away = [f"{conv} cannot be read" for conv, log in logs.items() if not log]
@@ -217,7 +272,11 @@ class World:
             for reader in history.lagging(logs[conv])
         ]
         changing = ["the back end is not done"] if self.changes_done < changes else []
-        return [*waiting, *lagging, *changing, *self._doubting()]
+        changing += ["a node is drained, or a shard moved"] if self.beginning else []
+        absent = [
+            f"{person.name} is not connected" for person in self.people.values() if not person.connected
+        ]
+        return [*waiting, *lagging, *changing, *absent, *self._doubting()]
 
     def _doubting(self) -> list[str]:
         """Nodes that have not come back to the fast path."""
