@@ -1,7 +1,7 @@
 """What a node writes down: no secret in any log, metric or refusal, and one event a line, whatever strangers send."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from posthouse.auth.keys import Algorithm, AppKeys, SigningKey
 from posthouse.auth.operators import operator_key
 from posthouse.auth.tokens import TokenIssuer
 from posthouse.kit.clock import SystemClock
-from posthouse.testing.postgres import LocalPostgres, fresh_database, shared_postgres
+from posthouse.testing.postgres import LocalPostgres, fresh_database
 from posthouse.testing.servers import LocalServer, ServerFailed
 from tests.gateway.peers import UPGRADE, head
 from tests.security.raw import answer
@@ -27,8 +27,9 @@ WRONG = {
 
 
 @pytest.fixture(scope="module")
-def postgres() -> LocalPostgres:
-    return shared_postgres()
+def postgres() -> Iterator[LocalPostgres]:
+    with LocalPostgres(password=PASSWORD, settings={"fsync": False}) as server:
+        yield server
 
 
 class Busy:
@@ -112,15 +113,8 @@ class Busy:
 async def busy(tmp_path: Path, postgres: LocalPostgres) -> AsyncIterator[Busy]:
     with fresh_database(postgres) as dsn:
         settings = {"log.level": "debug"}
-        with LocalServer(tmp_path / "server", database=with_password(dsn), settings=settings) as server:
+        with LocalServer(tmp_path / "server", database=dsn, settings=settings) as server:
             yield Busy(server)
-
-
-def with_password(dsn: str) -> str:
-    """The same address, with a password in it (which this server does not ask for)."""
-    scheme, _, rest = dsn.partition("://")
-    login, at, where = rest.rpartition("@")
-    return f"{scheme}://{login.partition(':')[0] or 'postgres'}:{PASSWORD}@{where if at else rest}"
 
 
 async def test_no_secret_is_in_any_log_metric_or_answer(busy: Busy) -> None:
@@ -142,7 +136,7 @@ def test_a_start_that_fails_tells_no_password(
 ) -> None:
     dsn = f"postgresql://posthouse:{PASSWORD}@127.0.0.1:1/x"
     if port is None:
-        dsn = with_password(postgres.dsn("there-is-no-such-database"))
+        dsn = postgres.dsn("there-is-no-such-database")
     server = LocalServer(tmp_path / "server", database=dsn, settings={"log.level": "debug"})
     try:
         with pytest.raises(ServerFailed):
