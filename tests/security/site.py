@@ -96,9 +96,17 @@ class Town:
         for conv in (TEAM, DIRECT):
             entry = {"body": {"text": f"{SECRET} words"}, "sender": "ann"}
             await self.must("POST", f"/v1/conversations/{quote(conv)}/entries", acme, entry)
+        for user, listed in (("ann", 2), ("ben", 2), ("rex", 1)):
+            await self.lists(user, listed)
+
+    async def lists(self, user: str, count: int) -> None:
+        """Wait until a user's list, which follows the memberships, holds so many conversations."""
         async with asyncio.timeout(PATIENCE_S):
-            while len((await self.must("GET", "/v1/conversations?user=ann", acme)).body["items"]) < 2:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)  # the list follows the memberships
+            while True:
+                found = await self.must("GET", f"/v1/conversations?user={user}", back_end(ACME))
+                if len(found.body["items"]) == count:
+                    return
+                await asyncio.sleep(0.01)
 
     async def everything(self) -> dict[str, Any]:
         """All of acme, as its back end sees it."""

@@ -326,7 +326,7 @@ async def test_who_begins_no_handshake_counts_and_is_cut_in_time(
     """Two say nothing, one speaks HTTP in the clear: all count as connections, and none keeps its place."""
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(*pair)
-    limits = SocketLimits(connections_max=3, head_timeout_ms=500)
+    limits = SocketLimits(connections_max=3, head_timeout_ms=2_000)
     async with serving(limits, tls=server) as served:
         port = served.listener.port
         idle = [await asyncio.open_connection(HOST, port) for _ in range(2)]
@@ -335,6 +335,7 @@ async def test_who_begins_no_handshake_counts_and_is_cut_in_time(
         writer.write(b"GET /hello HTTP/1.1\r\nHost: h\r\n\r\n")
         with suppress(ConnectionError):
             assert b"HTTP" not in await reader.read()
+        await until(lambda: served.count("connections_open") == 2)
         more = [await asyncio.open_connection(HOST, port) for _ in range(2)]
         await until(lambda: served.count("connections_cut") >= 1)
         await until(lambda: served.count("connections_open") == 0)
