@@ -19,7 +19,9 @@ def _proxied(plan: Plan) -> Plan:
 
 def _acting(plan: Plan) -> Plan:
     """Nodes that drain themselves when they alone are sick: by default they would only say that they would."""
-    return replace(plan, proxied=True, settings={"remedies.mode": "act", "remedies.drain_after_s": 5})
+    return replace(
+        plan, proxied=True, settings={"remedies.mode": "act", "remedies.drain_after_s": wires.DRAIN_AFTER_S}
+    )
 
 
 def _why_no_balancer() -> str:
@@ -147,9 +149,9 @@ SCENARIOS = {
             "A node is cut off from a database",
             "One node reaches no host of database a, while the others do. First for a short time only what it says "
             "is lost, then only what it is told: commits whose answers are lost are settled. Then both for long. "
-            "Messages of others still come in; what its own clients send there waits, until the node has understood "
-            "that the fault is its own, and sends them to the others.",
-            wires.CACHE_CUT_S,
+            "What its own clients send there waits, and messages of others come in as long as nothing is missing, "
+            "until the node has understood that the fault is its own, and sends its clients to the others.",
+            wires.MOVED_S,
             wires.cut_node_from_database,
             sign=r"^verdict database a|^readiness node-2",
             plan=_acting,

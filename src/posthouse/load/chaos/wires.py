@@ -14,9 +14,13 @@ RESET_EVERY_S = 2.0
 
 CACHE_CUT_S = 3.0
 """2 s, as by the slower path for all, and 1 s to notice: a cache that is silent for 0.25 s counts as away."""
+DRAIN_AFTER_S = 2
 MOVED_S = 30.0
-"""5 s until a probe gives up, 6 s more before a node believes that the fault is its own, 5 s until it drains, and 10 s
-over which it does."""
+"""7 s until two probes have failed, 6 s more before a node believes that the fault is its own, `DRAIN_AFTER_S` until it
+drains, 12 s in which it does, and 3 s. Until then it cannot read the message that was under way when the cut came, and
+passes on nothing that comes after it."""
+HOLE_S = CUT_S + 3.0
+"""The same, when the healing comes first."""
 FROZEN_S = 8.0
 """A heartbeat (5 s), and 3 s: nothing else tells a client that its connection leads nowhere."""
 
@@ -28,14 +32,14 @@ async def cut_node_from_cache(site: Site) -> list[Window]:
 async def cut_node_from_database(site: Site) -> list[Window]:
     """Each way for a short time, then both for long: once it has drained itself, others send it clients again."""
     start = site.now()
-    ways = [await _cut(site, ("database-a",), way, CACHE_CUT_S, "a") for way in ("out", "in")]
+    ways = [await _cut(site, ("database-a",), way, HOLE_S, "a") for way in ("out", "in")]
     begun = site.now()
     await site.do("cut", "node-2", others=("database-a",), way="both")
     await site.sleep(MOVED_S + 10)
     until = site.now()
     await site.repair("heal", "node-2")
     await site.sleep(2 * AFTER_S)
-    both = Window("both ways", begun, until, CACHE_CUT_S, "a", sends_s=MOVED_S)
+    both = Window("both ways", begun, until, MOVED_S, "a", sends_s=MOVED_S)
     return [both, *ways, *await others(site, start)]
 
 
