@@ -9,7 +9,7 @@ import pytest
 from posthouse.app.config.values import Canary, Limits, Listen
 from posthouse.protocol import SUBPROTOCOL
 from tests.gateway.peers import UPGRADE, head
-from tests.security.raw import answer, answered_head
+from tests.security.raw import answer, answered_head, raw
 from tests.security.serving import ACME, API_KEYS, UMBRELLA, config, running, token
 from tests.security.site import Town
 
@@ -82,6 +82,23 @@ async def test_a_body_is_a_body_also_where_none_is_wanted(town: Town, method: st
     heard = await answer(town.node.port, first + request(start="GET /healthz HTTP/1.1"))
     assert statuses(heard) == [404, 200]
     assert heard.count(b"no such route") == 1
+
+
+PIPELINED = b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+async def test_requests_that_pile_up_wait_with_whoever_sends_them(town: Town) -> None:
+    """A connection on which thousands come at once and no answer is read holds up nobody, and fills no memory here."""
+    async with raw(town.node.port) as peer:
+        size = len(PIPELINED) * 400_000
+        peer.send(PIPELINED * 400_000)
+        for _ in range(20):
+            assert (await town.ask("GET", "/healthz")).status == 200
+        assert peer.writer.transport.get_write_buffer_size() > size / 2
+        assert town.node._runner is not None
+        assert town.node._runner.server is not None
+        waiting = [len(each._messages) for each in town.node._runner.server.connections]
+        assert 0 < max(waiting) < 1_000
 
 
 DOUBLED = {

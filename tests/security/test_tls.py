@@ -195,6 +195,23 @@ async def test_a_new_certificate_is_taken_while_people_are_connected(
     assert "a new certificate is in use" in events(node)[0]
 
 
+async def test_one_that_is_about_to_expire_is_told_of(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, as an event; all the time, as a metric."""
+    monkeypatch.setattr("posthouse.app.certificates.LOOK_INTERVAL_S", 0.05)
+    pair = authority.issue(ends=NOW + 3 * DAY)
+    async with running(config(tmp_path / "data", tls=pair.tls)) as node:
+        await until(lambda: events(node))
+        asked = f"{url(node)}/metrics"
+        async with aiohttp.ClientSession() as http, http.get(asked, ssl=authority.client) as answer:
+            lines = (await answer.text()).splitlines()
+        (left,) = (line for line in lines if line.startswith("posthouse_certificate_expires_seconds"))
+        assert 2 * 86_400 < float(left.split()[1]) <= 3 * 86_400
+        assert len(events(node)) == 1
+        assert "renew it" in events(node)[0]
+
+
 async def test_one_that_cannot_be_used_is_refused_and_the_old_one_kept(
     node: Node, authority: Authority, pair: Pair
 ) -> None:
