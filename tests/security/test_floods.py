@@ -9,7 +9,7 @@ from pathlib import Path
 from posthouse.app.config.values import Canary, Limits
 from posthouse.protocol.codes import Code
 from tests.security.serving import ACME, UMBRELLA, config, running, token, until
-from tests.security.site import Frame, Town
+from tests.security.site import TEAM, Frame, Town, a_send, back_end
 
 QUIET = Canary(interval_s=0)
 
@@ -71,3 +71,26 @@ async def test_what_was_counted_is_let_go_of(tmp_path: Path) -> None:
             async with town.talking(token("eve"), f"device {number}") as talk:
                 assert talk.first["t"] == "welcome"
             await until(lambda: not node.gateway.devices._of_users)
+
+
+async def test_one_app_s_flood_is_refused_and_no_other_app_waits_for_it(tmp_path: Path) -> None:
+    """Its sends beyond the rate are told to wait, each by its code, and counted; umbrella's go through meanwhile."""
+    limits = Limits(sends_per_app_per_s=1.0, sends_per_app_burst=5.0)
+    async with (
+        running(config(tmp_path / "data", canary=QUIET, limits=limits)) as node,
+        Town.around(node) as town,
+    ):
+        for app in (ACME, UMBRELLA):
+            body = {"kind": "group", "conv": TEAM, "members": ["ann", "eve"]}
+            await town.must("POST", "/v1/conversations", back_end(app), body)
+        async with town.talking(token("eve")) as eve, town.talking(token("ann", UMBRELLA)) as ann:
+            answers = [await eve.ask(a_send(TEAM, f"flood {number}")) for number in range(20)]
+            refused = [answer for answer in answers if answer["t"] == "error"]
+            assert len(refused) >= 10
+            assert refused[0]["code"] == Code.RATE_LIMITED
+            assert {answer["code"] for answer in refused} <= {Code.RATE_LIMITED, Code.HELD_BACK}
+            assert all(answer["retry_after_ms"] > 0 for answer in refused)
+            assert sum(node.gateway.codes[code] for code in (Code.RATE_LIMITED, Code.HELD_BACK)) == len(
+                refused
+            )
+            assert (await ann.ask(a_send(TEAM, "calm")))["t"] == "ack"
