@@ -1,5 +1,6 @@
 """`posthouse mutants`: take each safeguard out, and show who notices."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,24 +20,31 @@ if TYPE_CHECKING:
 @click.option(
     "--seeds", type=click.IntRange(1), default=300, show_default=True, help="Of the simulation, at most."
 )
+@click.option("--jobs", type=click.IntRange(1), default=None, help="Processes.  [default: one a core]")
 @click.option(
     "--table", type=click.Path(dir_okay=False, path_type=Path), help="Write the table there, as Markdown."
 )
 @json_option
 @pass_output
-def mutants(output: Output, names: tuple[str, ...], seeds: int, table: Path | None) -> None:
+def mutants(output: Output, names: tuple[str, ...], seeds: int, jobs: int | None, table: Path | None) -> None:
     """Break the product one safeguard at a time; the simulation or a named test must notice every one.
 
     Run it in a checkout of the repository: it needs the tests. The exit code is 5 when one went unnoticed.
+
+    --json: one object: safeguards, each with name, promise, hazard, caught_by, seeds; and how many were not noticed.
     """
-    from posthouse.testing.mutation.running import catch
+    from posthouse.testing.mutation.running import catch_all
 
     rows: list[tuple[Safeguard, Caught]] = []
-    for safeguard in _chosen(names):
-        caught = catch(safeguard, Path.cwd(), seeds)
+    chosen = _chosen(names)
+    found = catch_all([each.name for each in chosen], Path.cwd(), seeds, jobs or os.cpu_count() or 1)
+    for safeguard, caught in zip(chosen, found, strict=True):
         rows.append((safeguard, caught))
-        record = {**caught._asdict(), "promise": safeguard.promise, "prevents": safeguard.prevents}
-        output.emit(record, f"{safeguard.name:40}  {_by(caught) or click.style('NOT NOTICED', fg='red')}")
+        if not output.json:
+            output.emit(None, f"{safeguard.name:44}  {_by(caught) or click.style('NOT NOTICED', fg='red')}")
+    if output.json:
+        unnoticed = sum(not caught.by for _, caught in rows)
+        output.emit({"safeguards": [_record(*row) for row in rows], "unnoticed": unnoticed}, "")
     if table is not None:
         table.write_text(_table(rows), "utf-8")
     if not all(caught.by for _, caught in rows):
@@ -51,6 +59,16 @@ def _chosen(names: tuple[str, ...]) -> "list[Safeguard]":
     except KeyError as error:
         there = ", ".join(safeguard.name for safeguard in SAFEGUARDS)
         raise Failure(f"There is no safeguard {error}.", f"There are: {there}.", Exit.USAGE) from None
+
+
+def _record(safeguard: "Safeguard", caught: "Caught") -> dict[str, object]:
+    return {
+        "name": safeguard.name,
+        "promise": safeguard.promise,
+        "hazard": safeguard.prevents,
+        "caught_by": caught.by,
+        "seeds": caught.seeds,
+    }
 
 
 def _by(caught: "Caught") -> str:

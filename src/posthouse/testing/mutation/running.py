@@ -3,16 +3,19 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
 from posthouse.testing.mutation.breaking import broken
 from posthouse.testing.mutation.plugin import VARIABLE
-from posthouse.testing.mutation.safeguards import Safeguard
+from posthouse.testing.mutation.safeguards import Safeguard, named
 from posthouse.testing.simulation.seeds import outcome
 
 SEEDS_MAX = 300
-TESTS_TIMEOUT_S = 300
+TESTS_TIMEOUT_S = 600
 _CAUGHT, _PASSED = 1, 0
 """What pytest answers when tests failed, and when all passed."""
 
@@ -24,6 +27,16 @@ class Caught(NamedTuple):
     by: str
     seeds: int = 0
     how: str = ""
+
+
+def catch_all(names: Sequence[str], repository: Path, seeds_max: int, jobs: int) -> Iterator[Caught]:
+    """Take out each of these, in a process of its own; what came of them in the order of `names`."""
+    with ProcessPoolExecutor(jobs, max_tasks_per_child=1) as pool:
+        yield from pool.map(_catch_named, names, repeat(repository), repeat(seeds_max))
+
+
+def _catch_named(name: str, repository: Path, seeds_max: int) -> Caught:
+    return catch(named(name), repository, seeds_max)
 
 
 def catch(safeguard: Safeguard, repository: Path, seeds_max: int = SEEDS_MAX) -> Caught:

@@ -1,0 +1,179 @@
+"""What stands in the place of a safeguard that was taken out: code that looks right, and is wrong."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from msgspec.structs import replace
+
+from posthouse.cluster.snapshot import Presence
+from posthouse.messaging.fanout import Arrival
+from posthouse.storage.changes import NOT_MEMBER
+from posthouse.storage.rows import Needs
+from posthouse.testing.simulation.database import Change, Database
+
+
+async def for_ever(*_: object) -> None:
+    """A loop that does nothing."""
+    await asyncio.Event().wait()
+
+
+async def nothing(*_: object, **__: object) -> None:
+    """A step that is left out."""
+
+
+async def show_first_and_write_later(database: Database, change: Change) -> None:
+    """A database that does not sync: everybody sees what a crash takes back."""
+    machine, life = database.machines[database.primary], database.machines[database.primary].host
+    change(machine.tables)
+    await database.clock.sleep(0.002)
+
+    async def write() -> None:
+        await database.clock.sleep(0.5)
+        if life.alive:
+            machine.wal.append(change)
+            machine.applied += 1
+
+    database.network.tasks.spawn("write later", write())
+
+
+def deliver_whatever_comes(room: Any, seq: int) -> Arrival:
+    """A room that does not mind a gap."""
+    if room.head is not None and seq <= room.head:
+        return Arrival.OLD
+    room.head = seq
+    return Arrival.DELIVER
+
+
+def check_membership_first(decide: Any) -> Any:
+    """Who has been removed meanwhile does not learn what became of their send."""
+
+    def decided(draft: Any, append: Any) -> Any:
+        stranger = draft.member((append.app, append.conv, append.sender)) is None
+        return NOT_MEMBER if stranger and not append.trusted else decide(draft, append)
+
+    return decided
+
+
+def without_order(needs: Any) -> Any:
+    """Locks are taken as the sends came."""
+
+    def wanted(batch: Any) -> Needs:
+        found = needs(batch)
+        came = dict.fromkeys((append.app, append.conv) for append in batch)
+        return Needs([key for key in came if key in found.logs], found.sends, found.members)
+
+    return wanted
+
+
+async def land_without_shield(commit: Any, batch: Any, task: Any) -> None:
+    """A commit is over for its senders as soon as it has begun."""
+    await asyncio.sleep(0)
+    for pending in batch:
+        pending.settle(pending.append, None)
+    commit._note([], await task)
+
+
+def admit_at_the_log_s_head(room: Any, session: Any, head: int) -> int:
+    """What the room has delivered while a session's sync read is for nobody."""
+    room.learn(head)
+    room._forget(session)
+    return head
+
+
+def take_for_stored(store: Any, item: Any) -> None:
+    """The application is told that its message is safe, and nothing is written."""
+    store._on_stored([item], None)
+
+
+def by_the_map_of_now(commits: Any, append: Any, settle: Any, *rest: Any) -> None:
+    """A send goes where its log lies now, whatever is still under way elsewhere."""
+    commits._commits[commits._owner(append.app, append.conv)].submit(append, settle, *rest)
+
+
+@contextmanager
+def refusing_nothing(database: Database, keys: Any) -> Iterator[set[Any]]:
+    """A database that writes what is no longer its own."""
+    yield set()
+
+
+def hear_any(coverage: Any, note: Any) -> None:
+    """Whatever repair says it has told is taken for heard."""
+    coverage._silent_at = coverage._clock.monotonic() + coverage.SILENT_S
+    coverage._hearing.trust(coverage._source)
+
+
+def read_without_lock(lock: Any) -> Any:
+    """The logs as they are now, and nobody is kept from changing them."""
+
+    async def read(connection: Any, keys: Any) -> Any:
+        return await lock(_Unlocked(connection), keys)
+
+    return read
+
+
+class _Unlocked:
+    """A connection whose queries lock nothing."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def fetch(self, sql: str, *values: Any) -> Any:
+        return await self._connection.fetch(sql.replace("FOR UPDATE", ""), *values)
+
+
+def all_or_nothing(append: Any) -> Any:
+    """A batch of several that fails is not looked at more closely."""
+
+    def appended(connection: Any, batch: Any, *rest: Any) -> Any:
+        return (
+            append(connection, batch[:1], *rest) * len(batch)
+            if len(batch) > 1
+            else append(connection, batch, *rest)
+        )
+
+    return appended
+
+
+def own_everything(load: Any) -> Any:
+    """Every shard passes for this database's own."""
+
+    async def loaded(*values: Any) -> Any:
+        return (await load(*values))._replace(elsewhere=set())
+
+    return loaded
+
+
+def forget_at_once(timelines: Any, log: str, last: int) -> bool:
+    """A log that has ended is over, whatever is missing of it."""
+    timelines.forget(log)
+    return True
+
+
+async def release_whosever(leases: Any, lease: Any) -> bool:
+    """A lease is deleted by its name."""
+    leases._leases.pop(lease.name, None)
+    return True
+
+
+def gone(view: Any) -> Any:
+    """Who is not in the register is not there."""
+    return replace(view, presence=Presence.GONE, why="it is not in the register")
+
+
+class Everything:
+    """Has whatever is looked for."""
+
+    def __contains__(self, item: object) -> bool:
+        return True
+
+
+def forget_former(learn: Any) -> Any:
+    """Only the newest list counts."""
+
+    def learned(route: Any, *values: Any) -> None:
+        learn(route, *values)
+        route._former = ()
+
+    return learned
