@@ -33,7 +33,7 @@ APP = "acme"
 SECRET = "a secret of acme, long enough to be one"
 API_KEY = "ph_the-api-key-of-acme"
 
-UNHURRIED = Limits(sends_per_user_per_s=1e6, sends_per_user_burst=1e6)
+UNHURRIED = Limits(sends_per_user_per_s=1e6, sends_per_user_burst=1e6, logins_per_user_burst=1e6)
 OPEN_API = Api(requests_per_user_burst=1e6)
 """Limits for tests that are not about limits."""
 
