@@ -55,12 +55,11 @@ def test_objects_of_ours_and_what_their_containers_hold_are_counted() -> None:
     before = census(collect=True)
     rooms: Rooms[Gone] = Rooms()
     for number in range(30):
-        room, _ = rooms.enter(("app", str(number)), Gone())
-        room.sessions.extend(Gone() for _ in range(4))
+        rooms.enter(("app", str(number)), Gone())[0].sessions.extend(Gone() for _ in range(4))
     after = census()
     assert grown(before, after, "messaging.fanout:Room") == 30
     assert grown(before, after, "messaging.fanout:Room.sessions") == 150
-    del rooms, room
+    del rooms
     assert grown(before, census(collect=True), "messaging.fanout:Room") == 0
 
 

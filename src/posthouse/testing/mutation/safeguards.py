@@ -52,7 +52,7 @@ SAFEGUARDS = (
         "G1",
         "a role's own settings make commits asynchronous",
         {
-            "posthouse.storage.engines.postgres.session:WRITER_SETTINGS": Wrapped(
+            "posthouse.storage.engines.postgres.database:WRITER_SETTINGS": Wrapped(
                 lambda all_: {key: value for key, value in all_.items() if key != "synchronous_commit"}
             )
         },
@@ -122,7 +122,7 @@ SAFEGUARDS = (
         "G3",
         "batches over the same logs wait for each other for ever",
         {"posthouse.storage.append:needs": Wrapped(instead.without_order)},
-        ("tests/storage/test_append.py",),
+        ("tests/storage/test_append.py::test_logs_are_locked_in_one_order_however_the_batch_is_ordered",),
     ),
     Safeguard(
         "one-way-at-a-time",
@@ -390,6 +390,20 @@ SAFEGUARDS = (
         ("tests/client/test_route.py",),
     ),
     Safeguard(
+        "who-was-superseded-is-told",
+        "G5",
+        "two processes of one name both serve clients",
+        {"posthouse.cache.engines.memory:MemoryNodes.announce": Wrapped(instead.announce_whosever)},
+        ("tests/cluster/test_membership.py",),
+    ),
+    Safeguard(
+        "read-again-who-is-blocked",
+        "G5",
+        "a node that missed the news goes on serving who was blocked",
+        {"posthouse.gateway.blocklist:Blocklist.refresh": instead.for_ever},
+        ("tests/gateway/test_blocklist.py",),
+    ),
+    Safeguard(
         "slow-readers-are-disconnected",
         "G7",
         "a client that never reads fills the server's memory",
@@ -445,6 +459,13 @@ SAFEGUARDS = (
             )
         },
         ("tests/client/test_outbox.py",),
+    ),
+    Safeguard(
+        "count-receipts-of-large-groups",
+        "G7",
+        "each receipt in a large group goes to everybody",
+        {"posthouse.messaging.receipts:SHOWN_MEMBERS_MAX": 1 << 60},
+        ("tests/messaging/test_receipts.py",),
     ),
 )
 
