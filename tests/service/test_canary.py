@@ -54,8 +54,7 @@ async def test_a_node_that_commits_but_delivers_nothing_is_not_ready(
     await until_flown(brisk, 3)
     assert (await readiness(brisk))[0] == 200
     node = node_of(brisk)
-    monkeypatch.setattr(node.gateway.notes, "hear", lambda notes: None)
-    monkeypatch.setattr(node.parts.publisher, "local", lambda notes: None)
+    monkeypatch.setattr(node.gateway.audience, "_push", lambda *_: None)  # where every way of hearing ends
     reason = await until_ready(brisk, False)
     assert "a message was acknowledged but not delivered within 0.5 s" in reason
     monkeypatch.undo()
