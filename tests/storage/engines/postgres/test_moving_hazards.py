@@ -19,7 +19,16 @@ from posthouse.testing.postgres import LocalPostgres
 from tests.storage.engines.postgres.pair import Node, node_on, two_databases
 from tests.storage.engines.postgres.watching import begin_append, connected, wait_until_waiting
 
-STEPS = ("begin at the target", "begin at the source", "copy", "freeze", "copy the rest", "give", "take")
+STEPS = (
+    "begin at the target",
+    "begin at the source",
+    "copy",
+    "freeze",
+    "copy the rest",
+    "compare",
+    "give",
+    "take",
+)
 
 
 class Killed(BaseException):
@@ -234,14 +243,15 @@ async def test_a_write_that_waits_behind_the_mover_is_refused_when_the_shard_has
     assert await talk.texts("g") == []
 
 
-async def test_a_freeze_that_ended_by_itself_gives_nothing_away(node: Node, talk: Talk) -> None:
+@pytest.mark.parametrize("step", ["compare", "give"])
+async def test_a_freeze_that_ended_by_itself_gives_nothing_away(node: Node, talk: Talk, step: str) -> None:
     """Writers went on, and what they wrote was noted: so the mover begins its freeze anew."""
     await talk.start("g", "ann")
 
     async def wait_for_thaw() -> None:
         await _until_done(talk, "through the thaw")
 
-    mover = await node.mover(node.shard(talk.app, "g"), before=at("give", wait_for_thaw))
+    mover = await node.mover(node.shard(talk.app, "g"), before=at(step, wait_for_thaw))
     result = await mover.run()
     assert result.freezes == 2
     assert await talk.texts("g") == ["through the thaw"]

@@ -34,7 +34,9 @@ from tests.storage.engines.postgres.pair import CLOCK, A, B, Node, node_on, two_
 
 CONVS = tuple(f"g{n}" for n in range(6))
 USERS = tuple(f"u{n}" for n in range(8))
-MOVES = 24
+MOVES = 8
+WRITES_EVERY_S = 0.2
+"""Of each writer: what is written in one move is copied again in the next, so without a pause moves grow for ever."""
 PAUSED_MS_MAX = 1_000
 
 
@@ -71,7 +73,7 @@ class Town:
                 return outcome
             assert action_of(outcome.code) is Action.RETRY, outcome
             self.refused += 1
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
 
     async def write(self, talk: Talk, conv: str, user: str) -> None:
         """Messages, and now and then the same one twice."""
@@ -86,6 +88,7 @@ class Town:
                 assert (again.seq, again.duplicate) == (outcome.seq, True)
             own.append((text, outcome.seq))
             await self._move_cursor(talk, conv, user, outcome.seq)
+            await asyncio.sleep(WRITES_EVERY_S)
 
     async def _move_cursor(self, talk: Talk, conv: str, user: str, seq: int) -> None:
         try:

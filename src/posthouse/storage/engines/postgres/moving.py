@@ -75,6 +75,11 @@ _NOT_TAKEN = """
 UPDATE shard SET state = 'settled', mover = '', left_xid = pg_current_xact_id()
 WHERE shard = $1 AND mover = $2 AND state = 'arriving'
 """
+_IS_FROZEN = """
+SELECT EXISTS (
+    SELECT FROM shard WHERE shard = $1 AND mover = $2 AND state = 'frozen' AND frozen_until > clock_timestamp()
+) AND NOT EXISTS (SELECT FROM shard_journal WHERE shard = $1)
+"""
 _IS_ARRIVING = "SELECT EXISTS (SELECT FROM shard WHERE shard = $1 AND mover = $2 AND state = 'arriving')"
 _FORGET = "DELETE FROM shard_journal WHERE shard = $1"
 _JOURNAL = f"""
@@ -215,10 +220,11 @@ class ShardMove:
         await self.before("copy the rest")
         while await self._copy_noted():
             pass
-        await self._compare()
-        await self.before("give")
-        if await self._quickly(_GIVEN, self.target.name, self.epoch) or await self._is_given():
-            return True
+        await self.before("compare")
+        if await self._is_whole():
+            await self.before("give")
+            if await self._quickly(_GIVEN, self.target.name, self.epoch) or await self._is_given():
+                return True
         await self._set(self.source, _THAWED, locked=False)
         return False
 
@@ -306,14 +312,20 @@ class ShardMove:
         await self.target.transact(put)
         self.result.rows += count
 
-    async def _compare(self) -> None:
+    async def _is_whole(self) -> bool:
+        """Whether the copy is. Where it is not, either the freeze has ended by itself and writers went on, or it never
+        will be: then this raises `StorageCorrupt`."""
         here = await self.source.query(lambda at: copying.counts(at, self.shard))
         there = await self.target.query(lambda at: copying.counts(at, self.shard))
-        if here != there:
+        if here != there and await self._is_frozen():
             raise StorageCorrupt(
                 f"shard {self.shard} differs after it was copied: {here} in {self.source.name}, {there} in "
                 f"{self.target.name} (logs, and the sums of their heads, ordinals and members)"
             )
+        return here == there
+
+    async def _is_frozen(self) -> bool:
+        return bool(await self.source.query(lambda at: at.fetchval(_IS_FROZEN, self.shard, self.mover)))
 
     # The shard's row ------------------------------------------------------------------------------------------------
 

@@ -30,22 +30,22 @@ from posthouse.storage.base import (
 from posthouse.storage.changes import kind_of
 
 _apps = count(1)
+_ids = count(1)
 
 
 class Talk:
-    """One app of a storage. Every append gets a `client_id` of its own unless one is given."""
+    """One app of a storage. Every append of all talks gets a `client_id` of its own unless one is given."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self.app = f"app-{next(_apps)}"
         self.now_ms = SystemClock().now_ms()
-        self._ids = count(1)
 
     def send(self, conv: str, sender: str, text: str = "hello", **fields: Any) -> Append:
         """A message of `sender`, or whatever `fields` make of it."""
         body = msgspec.json.encode({"text": text})
         own: dict[str, Any] = {
-            "client_id": f"c{next(self._ids)}",
+            "client_id": f"c{next(_ids)}",
             "device": "phone",
             "made_at_ms": self.now_ms,
         }
