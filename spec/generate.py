@@ -5,13 +5,12 @@
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # `spec` is found also when this file is run as a program
 
-Files = dict[Path, str]
+from spec.writing import Files, Stages, run  # noqa: E402  # found through the line above
 
 
 def from_catalogue() -> Files:
@@ -38,7 +37,7 @@ def from_code() -> Files:
     } | vectors
 
 
-STAGES: tuple[Callable[[], Files], ...] = (from_catalogue, from_code)
+STAGES: Stages = (from_catalogue, from_code)
 """In this order: what the first writes is imported by the second."""
 
 
@@ -48,22 +47,7 @@ def _json(value: object) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write what differs, or with `--check` name it and fail."""
-    check = "--check" in arguments
-    stale = [path for stage in STAGES for path in _settle(stage(), write=not check)]
-    for path in stale:
-        print(f"{'stale' if check else 'written'}: {path.relative_to(ROOT)}")
-    if stale and check:
-        print("run `python spec/generate.py` and commit the result")
-    return int(bool(stale) and check)
-
-
-def _settle(made: Files, *, write: bool) -> list[Path]:
-    """The files that differ from what was made; written if so wished."""
-    stale = [path for path, text in made.items() if not path.exists() or path.read_text("utf-8") != text]
-    for path in stale if write else ():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(made[path], "utf-8")
-    return stale
+    return run("spec/generate.py", STAGES, ROOT, arguments)
 
 
 if __name__ == "__main__":
