@@ -74,8 +74,8 @@ bench: setup ## run every benchmark (BENCHES="send" for some)
 sim: setup ## play simulated clusters under many seeds (SEEDS=10000 FIRST=0)
 	@$(BIN)/posthouse sim --seeds $(SEEDS) --first $(FIRST)
 
-mutants: setup ## take each safeguard out and see who notices; writes docs/safeguards.md
-	@$(BIN)/posthouse mutants --table docs/safeguards.md
+mutants: setup ## take each safeguard out and see who notices; keeps the result in docs/proof
+	@$(BIN)/posthouse mutants --record docs/proof/mutants.json
 
 fuzz: setup ## run every fuzzer in fuzz/ (FUZZ_S=60 seconds each)
 	@for program in $(wildcard fuzz/fuzz_*.py); do $(BIN)/python $$program --seconds $(FUZZ_S) || exit 1; done

@@ -11,6 +11,7 @@ from posthouse.cli.root import root
 from posthouse.testing.mutation import running
 from posthouse.testing.mutation.running import Caught
 from posthouse.testing.mutation.safeguards import SAFEGUARDS
+from spec.promises import recorded
 
 NAMES = ["find-repeated-sends", "queues-are-bounded"]
 
@@ -32,15 +33,26 @@ def test_programs_are_given_one_object_with_all_of_them(monkeypatch: pytest.Monk
     assert all(each["hazard"] and each["promise"] for each in told["safeguards"])
 
 
-def test_one_that_nobody_noticed_fails_and_stands_in_the_table(
+def test_one_that_nobody_noticed_fails_and_stands_in_the_record(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     catching(monkeypatch, Caught(NAMES[0], ""))
-    table = tmp_path / "table.md"
-    result = CliRunner().invoke(root, ["mutants", NAMES[0], "--table", str(table)])
+    result = CliRunner().invoke(root, ["mutants", NAMES[0], "--record", str(tmp_path / "mutants.json")])
     assert result.exit_code == Exit.CHECKS_FAILED
     assert "NOT NOTICED" in result.output
-    assert "**nobody**" in table.read_text("utf-8")
+    (row,) = recorded.rows(recorded.load(tmp_path).mutants)
+    assert (row.name, row.caught_by, row.seeds) == (NAMES[0], "", 0)
+
+
+def test_rows_of_other_safeguards_stay_in_the_record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = str(tmp_path / "mutants.json")
+    catching(monkeypatch, Caught(NAMES[0], "simulation", 3), Caught(NAMES[1], "test_full"))
+    CliRunner().invoke(root, ["mutants", *NAMES, "--record", file])
+    catching(monkeypatch, Caught(NAMES[0], "simulation", 5))
+    CliRunner().invoke(root, ["mutants", NAMES[0], "--seeds", "20", "--record", file])
+    records = recorded.load(tmp_path).mutants
+    assert {row.name: row.seeds for row in recorded.rows(records)} == {NAMES[0]: 5, NAMES[1]: 0}
+    assert [record.options for record in records] == [{"seeds": 300}, {"seeds": 20}]
 
 
 def test_names_are_known_once_each() -> None:

@@ -12,11 +12,13 @@ import click
 from posthouse.cli.cluster import explained
 from posthouse.cli.failure import Exit, Failure
 from posthouse.cli.output import Output, json_option, pass_output
+from posthouse.cli.record import record_option, recorder
 
 if TYPE_CHECKING:
     from posthouse.load.chaos.proof import Proof
     from posthouse.load.chaos.recording import Recording
     from posthouse.load.chaos.running import Chaos
+    from posthouse.load.chaos.site import Load
 
 
 @click.group(short_help="Break a cluster while clients talk, and tell what they noticed.")
@@ -29,7 +31,7 @@ def chaos() -> None:
       posthouse chaos list
       posthouse chaos run kill-node kill-database-primary
       posthouse chaos run random --seed 7
-      posthouse chaos all --html proof.html --rows proof.json
+      posthouse chaos all --html proof.html --record proof.json
     """
 
 
@@ -56,14 +58,10 @@ class Options(NamedTuple):
     databases: int
     seed: int
     page_file: Path | None
-    rows_file: Path | None
+    record_file: Path | None
 
 
-def _file(name: str, parameter: str, text: str) -> "Callable[[click.decorators.FC], click.decorators.FC]":
-    kind = click.Path(dir_okay=False, writable=True, path_type=Path)
-    return click.option(name, parameter, metavar="FILE", type=kind, help=text)
-
-
+_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 _number = partial(click.option, show_default=True)
 _OPTIONS = (
     _number("--runs", type=click.IntRange(1), default=3, help="Of each scenario."),
@@ -72,8 +70,8 @@ _OPTIONS = (
     _number("--nodes", type=click.IntRange(3, 16), default=3, help="Nodes."),
     _number("--databases", type=click.IntRange(1, 8), default=2, help="Databases."),
     _number("--seed", type=click.IntRange(0), default=1, help="Of random faults, and of what is said."),
-    _file("--html", "page_file", "Write a page with charts."),
-    _file("--rows", "rows_file", "Write the figures and the machine as JSON; rows of other scenarios stay."),
+    click.option("--html", "page_file", metavar="FILE", type=_FILE, help="Write a page with charts."),
+    record_option,
     json_option,
     pass_output,
 )
@@ -125,7 +123,6 @@ def all_(output: Output, _names: tuple[str, ...], options: Options) -> None:
 def _run(output: Output, names: Sequence[str], options: Options) -> None:
     import uvloop
 
-    from posthouse.load.chaos.proof import Proof
     from posthouse.load.chaos.running import Chaos
     from posthouse.load.chaos.site import CLIENTS_STEP, Load
     from posthouse.testing.playground.plan import Plan
@@ -135,17 +132,23 @@ def _run(output: Output, names: Sequence[str], options: Options) -> None:
             f"{options.clients} is no multiple of {CLIENTS_STEP}", param_hint="--clients"
         )
     load = Load(options.rate, options.clients, options.seed)
-    play = Chaos(Plan(nodes=options.nodes, databases=options.databases), load, output.note)
-    proof = Proof(load, options.nodes, options.databases, options.runs)
     with explained():
+        proof = _proof(load, options)
+        play = Chaos(Plan(nodes=options.nodes, databases=options.databases), load, output.note)
         try:
             uvloop.run(_record(play, names, options, output, proof))
         finally:
             play.close()
-            _write(proof, options)
     failed = [each.scenario for each in proof.recordings if each.verdict == "fail"]
     if failed:
         raise Failure(f"Did not hold: {', '.join(failed)}.", "", Exit.CHECKS_FAILED)
+
+
+def _proof(load: "Load", options: Options) -> "Proof":
+    from posthouse.load.chaos import proof
+
+    asked = proof.options(load, options.nodes, options.databases, options.runs)
+    return proof.Proof(recorder(options.record_file, proof.KEY, asked, proof.programs()))
 
 
 async def _record(
@@ -156,18 +159,10 @@ async def _record(
 
     for name in names:
         recording = await play.record(SCENARIOS[name], options.runs)
-        proof.recordings.append(recording)
+        proof.add(recording)
+        if options.page_file is not None:
+            options.page_file.write_text(proof.page(), "utf-8")
         output.emit(summary(recording), _told(recording))
-        _write(proof, options)
-
-
-def _write(proof: "Proof", options: Options) -> None:
-    """After each scenario, so that what was found outlives whatever comes then."""
-    if proof.recordings and options.page_file is not None:
-        options.page_file.write_text(proof.page(), "utf-8")
-    if proof.recordings and options.rows_file is not None:
-        before = options.rows_file.read_bytes() if options.rows_file.exists() else b""
-        options.rows_file.write_bytes(proof.rows(before))
 
 
 def _told(recording: "Recording") -> str:

@@ -3,12 +3,14 @@
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from posthouse.cli.failure import Exit
 from posthouse.cli.output import Output, json_option, pass_output
+from posthouse.cli.record import record_option, recorder
 
 if TYPE_CHECKING:
     from posthouse.testing.simulation.seeds import Outcome
@@ -20,24 +22,38 @@ _TOTALS = ("seeds", "sends", "acked", "deliveries", "faults", "violations", "vir
 @click.option("--seeds", type=click.IntRange(1), default=100, show_default=True, help="How many.")
 @click.option("--first", type=click.IntRange(0), default=0, show_default=True, help="The first one.")
 @click.option("--jobs", type=click.IntRange(1), default=None, help="Processes.  [default: one a core]")
+@record_option
 @json_option
 @pass_output
-def sim(output: Output, seeds: int, first: int, jobs: int | None) -> None:
+def sim(output: Output, seeds: int, first: int, jobs: int | None, record_file: Path | None) -> None:
     """Play whole clusters with their clients in virtual time, each under a seed, while faults happen.
 
     A seed that fails prints itself, what broke and which faults there were: run it again with --first SEED --seeds 1,
     and everything happens exactly as before. The exit code is 5 when a promise was broken.
 
-    --json: one object: seeds, sends, acked, deliveries, faults, violations, virtual_s, seconds, failed_seeds.
+    --json: one object: first, seeds, sends, acked, deliveries, faults, violations, virtual_s, seconds, failed_seeds.
     """
     from posthouse.kit.clock import SystemClock
     from posthouse.testing.simulation.seeds import outcomes
 
-    totals: dict[str, int] = dict.fromkeys(_TOTALS, 0)
-    failed: list[int] = []
+    recording = recorder(record_file, "first", {"first": first, "seeds": seeds})
     clock = SystemClock()
     began = clock.monotonic()
-    for outcome in _shown(outcomes(first, seeds, jobs or os.cpu_count() or 1), seeds, output):
+    played = _shown(outcomes(first, seeds, jobs or os.cpu_count() or 1), seeds, output)
+    totals, failed = _played(played, output)
+    totals["seconds"] = round(clock.monotonic() - began)
+    row = {"first": first, **totals, "failed_seeds": failed}
+    recording.put(row)
+    output.emit(row, _summary(totals, len(failed)))
+    if failed:
+        sys.exit(Exit.CHECKS_FAILED)
+
+
+def _played(outcomes: "Iterator[Outcome]", output: Output) -> tuple[dict[str, int], list[int]]:
+    """The counts of all, and the seeds that failed, each of which is told of at once."""
+    totals: dict[str, int] = dict.fromkeys(_TOTALS, 0)
+    failed: list[int] = []
+    for outcome in outcomes:
         totals["seeds"] += 1
         totals["faults"] += len(outcome.faults)
         totals["virtual_s"] += round(outcome.virtual_s)
@@ -48,10 +64,7 @@ def sim(output: Output, seeds: int, first: int, jobs: int | None) -> None:
         if outcome.failures:
             failed.append(outcome.seed)
             output.note(_failure(outcome))
-    totals["seconds"] = round(clock.monotonic() - began)
-    output.emit({**totals, "failed_seeds": failed}, _summary(totals, len(failed)))
-    if failed:
-        sys.exit(Exit.CHECKS_FAILED)
+    return totals, sorted(failed)
 
 
 def _shown(outcomes: "Iterator[Outcome]", total: int, output: Output) -> "Iterator[Outcome]":

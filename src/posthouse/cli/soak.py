@@ -1,11 +1,13 @@
 """`posthouse soak`: traffic for an hour on nodes of its own, and whether what they hold stays as it is."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from posthouse.cli.failure import Exit, Failure
 from posthouse.cli.output import Output, json_option, pass_output
+from posthouse.cli.record import record_option, recorder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,9 +24,12 @@ if TYPE_CHECKING:
     help="A multiple of 10: people who stay.",
 )
 @click.option("--cluster", is_flag=True, help="Two nodes on PostgreSQL and Valkey, instead of one on SQLite.")
+@record_option
 @json_option
 @pass_output
-def soak(output: Output, minutes: float, rate: float, residents: int, cluster: bool) -> None:
+def soak(
+    output: Output, minutes: float, rate: float, residents: int, cluster: bool, record_file: Path | None
+) -> None:
     """Let people talk, reconnect, come, go and refuse to read, and watch what the nodes hold meanwhile.
 
     Every ten seconds memory, descriptors, threads, tasks, timers, and every object and container of each node are
@@ -38,8 +43,11 @@ def soak(output: Output, minutes: float, rate: float, residents: int, cluster: b
 
     if residents % 10:
         raise click.BadParameter(f"{residents} is no multiple of 10", param_hint="--residents")
+    asked = {"minutes": minutes, "rate": rate, "residents": residents, "cluster": cluster}
+    recording = recorder(record_file, "database", asked)
     with working("soak", shown=not output.json):
         result = uvloop.run(run(minutes=minutes, per_s=rate, residents=residents, cluster=cluster))
+    recording.put(result)
     output.emit(result, _told(result))
     if result["verdict"] != "pass":
         raise Failure("Something grew, was left, or broke a promise.", "", Exit.CHECKS_FAILED)

@@ -1,91 +1,53 @@
-"""What a set of runs leaves behind: one page for people, and one file of rows for programs, with the machine."""
+"""What a set of runs leaves behind: one page for people, and one row of each scenario for programs."""
 
-import os
-import platform
 from importlib.metadata import version
 from typing import Any
 
-import msgspec
-import psutil
-
-import posthouse
-from posthouse.kit.clock import SystemClock
 from posthouse.load.chaos.page import page
 from posthouse.load.chaos.recording import Recording, summary
 from posthouse.load.chaos.site import Load
 from posthouse.testing.playground.programs import versions
+from posthouse.testing.records import Recorder
 
-
-class Machine(msgspec.Struct, frozen=True):
-    """Where it was run. `load_before` and `load_after`: over 1, 5 and 15 minutes."""
-
-    cpus: int
-    memory_gib: float
-    system: str
-    load_before: tuple[float, ...]
-    load_after: tuple[float, ...]
-    versions: dict[str, str]
+KEY = "scenario"
+"""Rows of other scenarios stay."""
 
 
 class Proof:
-    """Recordings and how they were made. Begins when the runs do."""
+    """Recordings, and the record that is made of them."""
 
-    def __init__(self, load: Load, nodes: int, databases: int, runs: int) -> None:
+    def __init__(self, recorder: Recorder) -> None:
         self.recordings: list[Recording] = []
-        self._load = load
-        self._nodes = nodes
-        self._databases = databases
-        self._runs = runs
-        self._load_before = _load()
-        self._versions = {"python": platform.python_version(), "patroni": version("patroni")} | versions()
+        self._recorder = recorder
 
-    def machine(self) -> Machine:
-        """As it is now."""
-        return Machine(
-            cpus=os.cpu_count() or 1,
-            memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
-            system=f"{platform.system()} {platform.release()}",
-            load_before=self._load_before,
-            load_after=_load(),
-            versions=self._versions,
-        )
-
-    def rows(self, before: bytes = b"") -> bytes:
-        """The file of rows. Those in `before`, such a file, stay where their scenario was not run again."""
-        fresh = {each.scenario: summary(each) for each in self.recordings}
-        kept: list[dict[str, Any]] = msgspec.json.decode(before)["rows"] if before else []
-        rows = {row["scenario"]: row for row in kept} | fresh
-        told = {
-            "made_at": _utc(SystemClock().now_ms()),
-            "version": posthouse.__version__,
-            "machine": self.machine(),
-            "load": {
-                "rate": self._load.rate,
-                "clients": self._load.clients,
-                "nodes": self._nodes,
-                "databases": self._databases,
-                "runs": self._runs,
-            },
-            "rows": list(rows.values()),
-        }
-        return msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n"
+    def add(self, recording: Recording) -> None:
+        """One more scenario was run."""
+        self.recordings.append(recording)
+        self._recorder.put(summary(recording))
 
     def page(self) -> str:
         """The page with charts."""
-        machine = self.machine()
-        programs = ", ".join(f"{name} {number}" for name, number in machine.versions.items())
+        record = self._recorder.record()
+        machine = record.machine
+        told = ", ".join(f"{name} {number}" for name, number in machine.versions.items())
         return page(
             self.recordings,
-            f"Made {_utc(SystemClock().now_ms())} with Posthouse {posthouse.__version__} on one machine with "
-            f"{machine.cpus} cores and {machine.memory_gib:g} GiB, {machine.system}: {programs}.",
+            f"Made {record.made_at} with Posthouse {record.version} on one machine with "
+            f"{machine.cpus} cores and {machine.memory_gib:g} GiB, {machine.system}: {told}.",
         )
 
 
-def _load() -> tuple[float, ...]:
-    return tuple(round(each, 2) for each in os.getloadavg())
+def options(load: Load, nodes: int, databases: int, runs: int) -> dict[str, Any]:
+    """What all scenarios have in common."""
+    return {
+        "rate": load.rate,
+        "clients": load.clients,
+        "nodes": nodes,
+        "databases": databases,
+        "runs": runs,
+    }
 
 
-def _utc(at_ms: int) -> str:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def programs() -> dict[str, str]:
+    """The versions of what a cluster is made of. Raises `ProgramMissing`."""
+    return {"patroni": version("patroni")} | versions()

@@ -1,0 +1,1 @@
+"""What is promised, what keeps it, and what was measured: the parts of docs/guarantees.md."""
