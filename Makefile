@@ -9,14 +9,17 @@ UV     := UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
 UV_PIN  = $(shell sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements.lock)
 
 # Programs that write files kept in git; each takes --check and then only says whether its files are current.
-GENERATORS := $(wildcard spec/generate.py)
+GENERATORS := $(wildcard spec/generate.py spec/guarantees.py)
 BENCHES    := fanout send idle storm
 FUZZ_S     := 60
-SEEDS      := 1000
+SEEDS      := 10000
 FIRST      := 0
+MINUTES    := 60
+PROOF      := docs/proof
+PARTS      := sim mutants chaos soak
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock up test test-cluster check format generate bench fuzz sim mutants clean
+.PHONY: help setup lock up test test-cluster check format generate bench fuzz proof sim mutants chaos soak clean
 
 help: ## say what each command does
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -71,11 +74,28 @@ generate: setup ## write the generated files anew
 bench: setup ## run every benchmark (BENCHES="send" for some)
 	@for name in $(BENCHES); do $(BIN)/posthouse bench $$name --json || exit 1; done
 
-sim: setup ## play simulated clusters under many seeds (SEEDS=10000 FIRST=0)
-	@$(BIN)/posthouse sim --seeds $(SEEDS) --first $(FIRST)
+# Every part runs, also after one has failed, and leaves its record; whoever failed is named at the end.
+proof: setup ## make all proof of docs/guarantees.md again, part by part: simulation, mutants, chaos, soak (hours)
+	@failed=; \
+	for part in $(PARTS); do $(MAKE) --no-print-directory $$part || failed="$$failed $$part"; done; \
+	$(MAKE) --no-print-directory generate || failed="$$failed generate"; \
+	test -z "$$failed" || { echo "Failed:$$failed" >&2; exit 1; }
 
-mutants: setup ## take each safeguard out and see who notices; keeps the result in docs/proof
-	@$(BIN)/posthouse mutants --record docs/proof/mutants.json
+# What a part has recorded goes into docs/guarantees.md, also when it has failed.
+recorded = $(BIN)/posthouse $(1) --record $(PROOF)/$(firstword $(1)).json; code=$$?; \
+	$(BIN)/python spec/guarantees.py || exit; exit $$code
+
+sim: setup ## play simulated clusters under many seeds (SEEDS=10000 FIRST=0)
+	@$(call recorded,sim --seeds $(SEEDS) --first $(FIRST))
+
+mutants: setup ## take each safeguard out and see who notices
+	@$(call recorded,mutants)
+
+chaos: setup ## break a whole cluster in every way while clients talk, and write a page of it (hours)
+	@$(call recorded,chaos all --html $(PROOF)/chaos.html)
+
+soak: setup ## let people talk on a cluster and see whether anything grows (MINUTES=60)
+	@$(call recorded,soak --cluster --minutes $(MINUTES))
 
 fuzz: setup ## run every fuzzer in fuzz/ (FUZZ_S=60 seconds each)
 	@for program in $(wildcard fuzz/fuzz_*.py); do $(BIN)/python $$program --seconds $(FUZZ_S) || exit 1; done

@@ -139,7 +139,7 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "deliver-only-what-is-next",
-        "G4",
+        "G3",
         "a room delivers whatever comes, over a gap",
         {
             "posthouse.messaging.fanout:Room.arrive": instead.deliver_whatever_comes,
@@ -322,7 +322,7 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "ask-only-up-to-an-acknowledged-head",
-        "G5",
+        "G1",
         "a replica shows what was never acknowledged",
         {"posthouse.storage.engines.postgres.replicas:is_complete": lambda *_: True},
         ("tests/storage/engines/postgres/test_replicas.py",),
