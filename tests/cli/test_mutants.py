@@ -52,7 +52,7 @@ def test_rows_of_other_safeguards_stay_in_the_record(monkeypatch: pytest.MonkeyP
     CliRunner().invoke(root, ["mutants", NAMES[0], "--seeds", "20", "--record", file])
     records = recorded.load(tmp_path).mutants
     assert {row.name: row.seeds for row in recorded.rows(records)} == {NAMES[0]: 5, NAMES[1]: 0}
-    assert [record.options for record in records] == [{"seeds": 300}, {"seeds": 20}]
+    assert [record.options for record in records] == [{"seeds_max": 300}, {"seeds_max": 20}]
 
 
 def test_names_are_known_once_each() -> None:

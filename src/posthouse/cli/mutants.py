@@ -37,7 +37,7 @@ def mutants(
     from posthouse.testing.mutation.running import catch_all
 
     chosen = _chosen(names)
-    recording = recorder(record_file, "name", {"seeds": seeds})
+    recording = recorder(record_file, "name", {"seeds_max": seeds})
     rows: list[dict[str, object]] = []
     found = catch_all([each.name for each in chosen], Path.cwd(), seeds, jobs or os.cpu_count() or 1)
     for safeguard, caught in zip(chosen, found, strict=True):
