@@ -46,6 +46,12 @@ async def test_a_request_that_fits_no_route_is_refused_in_json(
     assert (reply.status, reply.code) == (status, code), reply.body
 
 
+async def test_who_takes_the_wrong_method_is_told_the_right_ones(site: Site) -> None:
+    """RFC 9110, 15.5.6: a 405 says what there is."""
+    reply = await site.ask("POST", "/users/alice", ACME)
+    assert (reply.status, reply.headers["Allow"]) == (405, "GET, PUT")
+
+
 async def test_a_body_that_is_too_large_is_refused(site: Site) -> None:
     reply = await site.ask("PUT", "/users/alice", ACME, b'{"name":"' + b"x" * (1 << 20) + b'"}')
     assert (reply.status, reply.code) == (413, "invalid_request")

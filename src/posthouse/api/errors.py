@@ -41,6 +41,9 @@ STATUSES: Final[dict[Code, int]] = {
     Code.NODE_STOPPING: 503,
 }
 
+WRITING: Final = (404, 409, 422)
+"""How the database refuses to write an entry: no such conversation, in conflict with what there is, not acceptable."""
+
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why a request was refused. `code` and `name` are of the catalogue (docs/codes.md); `reason` is for people."""
@@ -52,15 +55,19 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ApiError(Exception):
-    """Ends a request with a refusal. `status` overrides the table's for what only HTTP knows."""
+    """Ends a request with a refusal. `status` overrides the table's for what only HTTP knows; `allow` names the methods
+    of a path that has no other."""
 
-    def __init__(self, code: Code, reason: str, *, status: int = 0, retry_after_ms: int = 0) -> None:
+    def __init__(
+        self, code: Code, reason: str, *, status: int = 0, retry_after_ms: int = 0, allow: str = ""
+    ) -> None:
         super().__init__(reason)
         self.code = code
         self.reason = _printable(reason)
         self.status = status or STATUSES.get(code, 500)
         again = action_of(code) is Action.RETRY or self.status == 503
         self.retry_after_ms = retry_after_ms or (RETRY_AFTER_MS if again else 0)
+        self.allow = allow
 
     def problem(self) -> Problem:
         """What the body says."""
@@ -73,6 +80,8 @@ class ApiError(Exception):
             headers["Retry-After"] = str(-(-self.retry_after_ms // 1000))
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
+        if self.allow:
+            headers["Allow"] = self.allow  # RFC 9110, 15.5.6: a 405 must say what there is
         return headers
 
 

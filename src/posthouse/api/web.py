@@ -171,7 +171,7 @@ def _of_http(error: web.HTTPException) -> ApiError:
         return ApiError(Code.NOT_FOUND, "there is no such route")
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
-        return ApiError(Code.INVALID_REQUEST, f"this route takes {allowed}", status=405)
+        return ApiError(Code.INVALID_REQUEST, f"this route takes {allowed}", status=405, allow=allowed)
     if error.status == 413:
         return ApiError(Code.INVALID_REQUEST, "the body is too large", status=413)
     return ApiError(Code.INVALID_REQUEST, error.reason, status=error.status)
