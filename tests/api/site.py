@@ -248,6 +248,10 @@ def check_promise(method: str, path: str, reply: Reply) -> None:
     name = "Problem"
     if reply.status == 200:
         name = answer_shape(method, path.partition("?")[0])
+    operation = operation_at(method, path.partition("?")[0])
+    assert operation is None or str(reply.status) in operation["responses"], (
+        f"{method} {path}: {reply.status}"
+    )
     shape_validator(name).validate(reply.body)
     if name == "Problem":
         assert set(reply.body) <= {"code", "name", "reason", "retry_after_ms"}
@@ -257,11 +261,19 @@ def check_promise(method: str, path: str, reply: Reply) -> None:
 
 def answer_shape(method: str, path: str) -> str:
     """The name of the schema that answers a route."""
+    operation = operation_at(method, path)
+    assert operation is not None, f"{method} {path} is not in the document"
+    content = operation["responses"]["200"]["content"]
+    return str(content["application/json"]["schema"]["$ref"].rpartition("/")[2])
+
+
+def operation_at(method: str, path: str) -> dict[str, Any] | None:
+    """What the document says of a route, if it is one."""
     for template, operations in document()["paths"].items():
         if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), f"/v1{path}"):
-            content = operations[method.lower()]["responses"]["200"]["content"]
-            return str(content["application/json"]["schema"]["$ref"].rpartition("/")[2])
-    raise AssertionError(f"{method} {path} is not in the document")
+            found: dict[str, Any] | None = operations.get(method.lower())
+            return found
+    return None
 
 
 @cache

@@ -5,11 +5,17 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import given, strategies as st
 from jsonschema import Draft202012Validator
 
 from posthouse.api.credentials import Access
+from posthouse.api.errors import STATUSES
+from posthouse.api.openapi import refusals
 from posthouse.api.routes import Route
+from posthouse.api.shapes import ID_SCHEMA
 from posthouse.api.web import ROUTES, openapi_json
+from posthouse.model.errors import InvalidId
+from posthouse.model.ids import check_id
 from tests.api.site import Site, document
 
 OPERATIONS = {
@@ -35,9 +41,13 @@ def test_every_route_is_in_the_document_and_nothing_else() -> None:
     assert set(OPERATIONS) == {route.name for route in ROUTES}
 
 
-def test_every_reference_leads_somewhere_and_every_schema_is_used() -> None:
+def test_every_reference_leads_somewhere_and_every_component_is_used() -> None:
     schemas = document()["components"]["schemas"]
-    assert {name.rpartition("/")[2] for name in references(document())} == set(schemas)
+    responses = document()["components"]["responses"]
+    assert set(references(document())) == {
+        *(f"#/components/schemas/{name}" for name in schemas),
+        *(f"#/components/responses/{name}" for name in responses),
+    }
 
 
 def test_every_schema_is_a_valid_one() -> None:
@@ -56,8 +66,36 @@ def test_an_operation_says_all_that_its_route_takes(route: Route) -> None:
     assert all(parameters["path", name]["required"] for name in in_path)
     assert (("header", "Idempotency-Key") in parameters) == (method != "get")
     assert ("requestBody" in operation) == ("body" in route.parts)
-    assert set(operation["responses"]) == {"200", "default"}
+    assert set(operation["responses"]) == {"200", *map(str, refusals(route)), "default"}
     assert operation["summary"]
+
+
+def test_every_status_of_a_refusal_is_one_of_some_operation_s() -> None:
+    """`Site.ask` sees that no operation answers with another one than it says. 410 is for clients' own connections."""
+    assert {status for route in ROUTES for status in refusals(route)} == {
+        *STATUSES.values(),
+        408,
+        413,
+        415,
+    } - {410}
+
+
+IDS = st.one_of(
+    st.text(st.characters(codec="utf-8"), max_size=3),
+    st.text(st.sampled_from("~=a \0\x1f\x7f\x85\xa0\u2028\u3000\ufeff王"), max_size=5),
+    st.integers(0, 130).map(lambda size: "x" * size),
+)
+
+
+@given(IDS)
+def test_the_document_takes_for_an_id_what_the_code_takes(text: str) -> None:
+    matches = re.compile(ID_SCHEMA["pattern"].removesuffix("$") + r"\Z").match(text)
+    try:
+        check_id(text, "user")
+    except InvalidId:
+        assert matches is None
+    else:
+        assert matches is not None
 
 
 def test_security_is_as_the_routes_demand() -> None:

@@ -60,7 +60,7 @@ async def list_nodes(call: Call) -> Nodes:
     return call.context.cluster.nodes()
 
 
-@routes.post("/cluster/drain", Access.OPERATOR)
+@routes.post("/cluster/drain", Access.OPERATOR, 404, 409)
 async def drain_node(call: Call, body: Drain) -> Drained:
     """Take a node out of service without a failed send, or put it back. Its clients are told when and where to go."""
     try:

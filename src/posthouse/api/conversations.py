@@ -4,7 +4,7 @@ import msgspec
 
 from posthouse.api.call import Call
 from posthouse.api.credentials import Access
-from posthouse.api.errors import ApiError
+from posthouse.api.errors import WRITING, ApiError
 from posthouse.api.routes import Routes
 from posthouse.api.shapes import (
     ChangeConversation,
@@ -28,7 +28,7 @@ NO_PROPERTIES = msgspec.Raw(b"{}")
 routes = Routes()
 
 
-@routes.post("/conversations", Access.EITHER)
+@routes.post("/conversations", Access.EITHER, *WRITING)
 async def create_conversation(call: Call, body: NewConversation) -> ConversationView:
     """Create a conversation. Repeated with the same key or id it is created once; a direct one is always the same."""
     call.must_bring_together()
@@ -58,13 +58,13 @@ async def list_conversations(call: Call, query: ListQuery) -> ConversationViews:
     return ConversationViews(items=found.items, next_page=found.next_page)
 
 
-@routes.get("/conversations/{conv}", Access.EITHER)
+@routes.get("/conversations/{conv}", Access.EITHER, 404)
 async def get_conversation(call: Call, path: ConversationPath) -> ConversationView:
     """One conversation's facts, for its members and the back end."""
     return await _view(call, path.conv)
 
 
-@routes.patch("/conversations/{conv}", Access.EITHER)
+@routes.patch("/conversations/{conv}", Access.EITHER, *WRITING)
 async def change_conversation(
     call: Call, path: ConversationPath, body: ChangeConversation
 ) -> ConversationView:

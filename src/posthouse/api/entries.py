@@ -2,7 +2,7 @@
 
 from posthouse.api.call import Call
 from posthouse.api.credentials import Access
-from posthouse.api.errors import ApiError
+from posthouse.api.errors import WRITING, ApiError
 from posthouse.api.routes import Routes
 from posthouse.api.shapes import ConversationPath, Entries, EntriesQuery, NewEntry, Written
 from posthouse.model.content import check_body
@@ -14,7 +14,7 @@ from posthouse.storage.base import Append, Refused
 routes = Routes()
 
 
-@routes.post("/conversations/{conv}/entries", Access.EITHER)
+@routes.post("/conversations/{conv}/entries", Access.EITHER, *WRITING)
 async def send_entry(call: Call, path: ConversationPath, body: NewEntry) -> Written:
     """Send an entry. Answered once it is durable; repeated with the same name it is stored once."""
     append = _append(call, path.conv, body)
@@ -29,7 +29,7 @@ async def send_entry(call: Call, path: ConversationPath, body: NewEntry) -> Writ
     )
 
 
-@routes.get("/conversations/{conv}/entries", Access.EITHER)
+@routes.get("/conversations/{conv}/entries", Access.EITHER, 404)
 async def list_entries(call: Call, path: ConversationPath, query: EntriesQuery) -> Entries:
     """History in both directions, as the caller may see it. By default the newest entries, falling."""
     user = None if call.caller.is_back_end else call.caller.user

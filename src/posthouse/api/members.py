@@ -2,6 +2,7 @@
 
 from posthouse.api.call import Call
 from posthouse.api.credentials import Access
+from posthouse.api.errors import WRITING
 from posthouse.api.routes import Routes
 from posthouse.api.shapes import (
     AddMembers,
@@ -20,7 +21,7 @@ from posthouse.storage.base import Appended, Join, Leave, SetRole
 routes = Routes()
 
 
-@routes.get("/conversations/{conv}/members", Access.EITHER)
+@routes.get("/conversations/{conv}/members", Access.EITHER, 404)
 async def list_members(call: Call, path: ConversationPath, query: MembersQuery) -> Members:
     """A page of the members, for members and the back end."""
     await call.must_know(path.conv)
@@ -29,7 +30,7 @@ async def list_members(call: Call, path: ConversationPath, query: MembersQuery) 
     return Members(members=tuple(found), next_after=found[-1].user if more else "")
 
 
-@routes.post("/conversations/{conv}/members", Access.EITHER)
+@routes.post("/conversations/{conv}/members", Access.EITHER, *WRITING)
 async def add_members(call: Call, path: ConversationPath, body: AddMembers) -> Written:
     """Add members; those who are members already stay as they are. Owners and admins may."""
     call.must_bring_together()
@@ -40,19 +41,19 @@ async def add_members(call: Call, path: ConversationPath, body: AddMembers) -> W
     return written(path.conv, await call.change(path.conv, Join(body.users, role)))
 
 
-@routes.patch("/conversations/{conv}/members/{user}", Access.EITHER)
+@routes.patch("/conversations/{conv}/members/{user}", Access.EITHER, *WRITING)
 async def change_member(call: Call, path: MemberPath, body: ChangeMember) -> Written:
     """Give a member another role. Admins may up to `member`, owners everything."""
     return written(path.conv, await call.change(path.conv, SetRole(path.user, body.role)))
 
 
-@routes.delete("/conversations/{conv}/members/{user}", Access.EITHER)
+@routes.delete("/conversations/{conv}/members/{user}", Access.EITHER, *WRITING)
 async def remove_member(call: Call, path: MemberPath) -> Written:
     """Remove a member, or leave. Owners and admins may remove others."""
     return written(path.conv, await call.change(path.conv, Leave((path.user,))))
 
 
-@routes.get("/conversations/{conv}/cursors", Access.EITHER)
+@routes.get("/conversations/{conv}/cursors", Access.EITHER, 404)
 async def list_cursors(call: Call, path: ConversationPath, query: CursorsQuery) -> Cursors:
     """How far members have read and received: receipts on demand."""
     await call.must_know(path.conv)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from posthouse.api.credentials import Access
 from posthouse.api.errors import Problem
 from posthouse.api.routes import Route
+from posthouse.api.shapes import CLIENT_ID_SCHEMA
 
 Json = dict[str, Any]
 
@@ -29,8 +31,17 @@ _IDEMPOTENCY_KEY: Json = {
     "name": "Idempotency-Key",
     "in": "header",
     "description": "Names what the request writes: repeated with the same key it is done once. Up to 64 bytes.",
-    "schema": {"type": "string", "maxLength": 64},
+    "schema": {"type": "string", **CLIENT_ID_SCHEMA},
 }
+_ALWAYS = (400, 500, 503)
+_OF_CALLERS: Mapping[Access, tuple[int, ...]] = {
+    Access.ANYONE: (),
+    Access.OPERATOR: (401,),
+    Access.USER: (401, 403, 429),
+    Access.BACK_END: (401, 403, 429),
+    Access.EITHER: (401, 403, 429),
+}
+_OF_BODIES = (408, 413, 415)
 
 
 def document(routes: Iterable[Route], version: str) -> Json:
@@ -46,6 +57,13 @@ def document(routes: Iterable[Route], version: str) -> Json:
         "paths": paths,
         "components": {
             "schemas": _components(routes),
+            "responses": {
+                _phrase(status): {
+                    "description": f"Refused: {HTTPStatus(status).phrase}.",
+                    "content": _content(Problem),
+                }
+                for status in sorted({status for route in routes for status in refusals(route)})
+            },
             "securitySchemes": {
                 "accessToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
                 "apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
@@ -63,6 +81,10 @@ def _operation(route: Route) -> Json:
         "parameters": _parameters(route),
         "responses": {
             "200": {"description": _meaning(route.answer), "content": _content(route.answer)},
+            **{
+                str(status): {"$ref": f"#/components/responses/{_phrase(status)}"}
+                for status in refusals(route)
+            },
             "default": {"description": "Refused.", "content": _content(Problem)},
         },
         "security": _SECURITY[route.access],
@@ -72,6 +94,17 @@ def _operation(route: Route) -> Json:
     if "body" in route.parts:
         operation["requestBody"] = {"required": True, "content": _content(route.parts["body"])}
     return operation
+
+
+def refusals(route: Route) -> list[int]:
+    """The statuses with which a route's requests may be refused. More may be added: `default` stands for those."""
+    of_bodies = _OF_BODIES if "body" in route.parts else ()
+    return sorted({*_ALWAYS, *_OF_CALLERS[route.access], *of_bodies, *route.refuses})
+
+
+def _phrase(status: int) -> str:
+    """What a status is called, as the name of a component."""
+    return re.sub(r"\W", "", HTTPStatus(status).phrase)
 
 
 def _parameters(route: Route) -> list[Json]:

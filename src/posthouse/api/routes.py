@@ -21,7 +21,8 @@ PARTS = ("path", "query", "body")
 
 @dataclass(frozen=True)
 class Route:
-    """One method of one path. `parts` are the types of what the handler takes besides the call."""
+    """One method of one path. `parts` are the types of what the handler takes besides the call; `refuses` are statuses
+    that do not follow from who may call and from what is sent."""
 
     method: str
     path: str
@@ -29,6 +30,7 @@ class Route:
     handler: Handler
     parts: Mapping[str, type[msgspec.Struct]]
     answer: type[msgspec.Struct]
+    refuses: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -68,31 +70,33 @@ class Route:
 
 
 class Routes:
-    """Collects routes by decorators: `@routes.get("/users/{user}", Access.EITHER)`."""
+    """Collects routes by decorators: `@routes.get("/users/{user}", Access.EITHER, 404)`."""
 
     def __init__(self) -> None:
         self.all: list[Route] = []
 
-    def get(self, path: str, access: Access) -> Callable[[Handler], Handler]:
-        return self._method("GET", path, access)
+    def get(self, path: str, access: Access, *refuses: int) -> Callable[[Handler], Handler]:
+        return self._method("GET", path, access, refuses)
 
-    def post(self, path: str, access: Access) -> Callable[[Handler], Handler]:
-        return self._method("POST", path, access)
+    def post(self, path: str, access: Access, *refuses: int) -> Callable[[Handler], Handler]:
+        return self._method("POST", path, access, refuses)
 
-    def put(self, path: str, access: Access) -> Callable[[Handler], Handler]:
-        return self._method("PUT", path, access)
+    def put(self, path: str, access: Access, *refuses: int) -> Callable[[Handler], Handler]:
+        return self._method("PUT", path, access, refuses)
 
-    def patch(self, path: str, access: Access) -> Callable[[Handler], Handler]:
-        return self._method("PATCH", path, access)
+    def patch(self, path: str, access: Access, *refuses: int) -> Callable[[Handler], Handler]:
+        return self._method("PATCH", path, access, refuses)
 
-    def delete(self, path: str, access: Access) -> Callable[[Handler], Handler]:
-        return self._method("DELETE", path, access)
+    def delete(self, path: str, access: Access, *refuses: int) -> Callable[[Handler], Handler]:
+        return self._method("DELETE", path, access, refuses)
 
-    def _method(self, method: str, path: str, access: Access) -> Callable[[Handler], Handler]:
+    def _method(
+        self, method: str, path: str, access: Access, refuses: tuple[int, ...]
+    ) -> Callable[[Handler], Handler]:
         def add(handler: Handler) -> Handler:
             hints = get_type_hints(handler)
             parts = {part: hints[part] for part in PARTS if part in hints}
-            self.all.append(Route(method, path, access, handler, parts, hints["return"]))
+            self.all.append(Route(method, path, access, handler, parts, hints["return"], refuses))
             return handler
 
         return add

@@ -23,14 +23,29 @@ TITLE_CHARS_MAX = 256
 NAME_CHARS_MAX = 256
 URL_CHARS_MAX = 2_048
 
-Id = Annotated[str, Meta(min_length=1, max_length=ID_BYTES_MAX)]
-LogId = Annotated[str, Meta(min_length=1, max_length=1 + ID_BYTES_MAX)]
+_CONTROL = r"\u0000-\u001f\u007f-\u009f"
+_WHITE = r" \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_REST_OF_ID = f"([^{_CONTROL}]{{0,{ID_BYTES_MAX - 2}}}[^{_WHITE}{_CONTROL}])?"
+_ID = f"[^{_WHITE}{_CONTROL}]{_REST_OF_ID}"
+ID_SCHEMA = {"pattern": f"^{_ID}$"}
+"""What `check_id` says, for the document; there it counts characters, and bytes of UTF-8 are not to be said."""
+OPTIONAL_ID_SCHEMA = {"pattern": f"^({_ID})?$"}
+CLIENT_ID_SCHEMA = OPTIONAL_ID_SCHEMA | {"maxLength": CLIENT_ID_BYTES_MAX}
+_LOG_ID_SCHEMA = {"pattern": f"^(~{_ID}|[^~{_WHITE}{_CONTROL}]{_REST_OF_ID})$"}
+_CHOSEN_ID_SCHEMA = {"pattern": f"^([^~{_WHITE}{_CONTROL}]{_REST_OF_ID})?$"}
+_KIND_SCHEMA = {"pattern": f"^(message|x\\.([^{_CONTROL}]*[^{_WHITE}{_CONTROL}])?)$"}
+_LINE_SCHEMA = {"pattern": f"^[^{_CONTROL}]*$"}
+
+Id = Annotated[str, Meta(min_length=1, max_length=ID_BYTES_MAX, extra_json_schema=ID_SCHEMA)]
+OptionalId = Annotated[str, Meta(extra_json_schema=OPTIONAL_ID_SCHEMA)]
+LogId = Annotated[str, Meta(min_length=1, max_length=1 + ID_BYTES_MAX, extra_json_schema=_LOG_ID_SCHEMA)]
 """A conversation's id, or an account log's, which is a user's id after a `~`."""
 JsonObject = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]
+OptionalObject = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": ["object", "null"]})]
 Seq = Annotated[int, Meta(ge=0, le=INTEGER_MAX)]
-Title = Annotated[str, Meta(max_length=TITLE_CHARS_MAX)]
-Name = Annotated[str, Meta(max_length=NAME_CHARS_MAX)]
-Url = Annotated[str, Meta(max_length=URL_CHARS_MAX)]
+Title = Annotated[str, Meta(max_length=TITLE_CHARS_MAX, extra_json_schema=_LINE_SCHEMA)]
+Name = Annotated[str, Meta(max_length=NAME_CHARS_MAX, extra_json_schema=_LINE_SCHEMA)]
+Url = Annotated[str, Meta(max_length=URL_CHARS_MAX, extra_json_schema=_LINE_SCHEMA)]
 
 
 def optional_object() -> msgspec.Raw:
@@ -89,7 +104,7 @@ class UsersQuery(Asked, frozen=True, kw_only=True):
 
 
 class ListQuery(Asked, frozen=True, kw_only=True):
-    user: Annotated[str, Meta(description="Whose conversations; only a back end names one.")] = ""
+    user: Annotated[OptionalId, Meta(description="Whose conversations; only a back end names one.")] = ""
     page: Annotated[str, Meta(description="The `next_page` of the page before.", max_length=1_024)] = ""
     limit: Annotated[int, Meta(ge=1, le=LIST_LIMIT_MAX)] = 100
 
@@ -99,7 +114,7 @@ class ListQuery(Asked, frozen=True, kw_only=True):
 
 
 class MembersQuery(Asked, frozen=True, kw_only=True):
-    after: Annotated[str, Meta(description="The `next_after` of the page before.")] = ""
+    after: Annotated[OptionalId, Meta(description="The `next_after` of the page before.")] = ""
     limit: Annotated[int, Meta(ge=1, le=MEMBERS_LIMIT_MAX)] = 100
 
     def __post_init__(self) -> None:
@@ -119,7 +134,7 @@ class EntriesQuery(Asked, frozen=True, kw_only=True):
 
 class CursorsQuery(Asked, frozen=True, kw_only=True):
     users: Annotated[
-        tuple[str, ...],
+        tuple[Id, ...],
         Meta(max_length=IDS_MAX, description="Whose cursors; all members' when none is named."),
     ] = ()
 
@@ -136,7 +151,7 @@ class DescribeUser(Asked, frozen=True, kw_only=True):
 
     name: Name | None = None
     avatar: Url | None = None
-    properties: JsonObject = optional_object()
+    properties: OptionalObject = optional_object()
     blocked: bool | None = None
 
     def __post_init__(self) -> None:
@@ -150,7 +165,7 @@ class NewToken(Asked, frozen=True, kw_only=True):
     """For whom a token is wanted. With a device it is good for that device only."""
 
     user: Id
-    device: str = ""
+    device: OptionalId = ""
     ttl_s: Annotated[int, Meta(ge=1)] | None = None
 
     def __post_init__(self) -> None:
@@ -177,11 +192,11 @@ class NewConversation(Asked, frozen=True, kw_only=True):
     """
 
     kind: Kind
-    conv: str = ""
+    conv: Annotated[str, Meta(extra_json_schema=_CHOSEN_ID_SCHEMA)] = ""
     members: Annotated[tuple[Id | NewMember, ...], Meta(max_length=JOIN_USERS_MAX)] = ()
     title: Title = ""
     history: History | None = None
-    properties: JsonObject = optional_object()
+    properties: OptionalObject = optional_object()
 
     def __post_init__(self) -> None:
         if self.conv and self.kind is not Kind.DIRECT:
@@ -193,7 +208,7 @@ class ChangeConversation(Asked, frozen=True, kw_only=True):
     """What to change. What is left out stays as it is."""
 
     title: Title | None = None
-    properties: JsonObject = optional_object()
+    properties: OptionalObject = optional_object()
 
     def __post_init__(self) -> None:
         check_line(self.title, "title")
@@ -220,12 +235,12 @@ class NewEntry(Asked, frozen=True, kw_only=True):
     """
 
     body: JsonObject
-    kind: Annotated[str, Meta(max_length=64)] = MESSAGE
-    client_id: str = ""
+    kind: Annotated[str, Meta(max_length=64, extra_json_schema=_KIND_SCHEMA)] = MESSAGE
+    client_id: Annotated[str, Meta(extra_json_schema=CLIENT_ID_SCHEMA)] = ""
     made_at: Seq | None = None
     reply_to: Seq = 0
     mentions: Annotated[tuple[Id, ...], Meta(max_length=MENTIONS_MAX)] = ()
-    sender: str = ""
+    sender: OptionalId = ""
 
     def __post_init__(self) -> None:
         check_client_id(self.client_id)

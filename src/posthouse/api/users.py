@@ -38,7 +38,7 @@ async def put_user(call: Call, path: UserPath, body: DescribeUser) -> UserView:
     return view_of_user(stored, whole=call.caller.is_back_end)
 
 
-@routes.get("/users/{user}", Access.EITHER)
+@routes.get("/users/{user}", Access.EITHER, 404)
 async def get_user(call: Call, path: UserPath) -> UserView:
     """One user, if the app has described them."""
     found = await call.reader.users(call.app, [path.user])
