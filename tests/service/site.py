@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Self
 from urllib.parse import quote
 
 import aiohttp
+from msgspec.structs import replace
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
@@ -244,9 +245,9 @@ class Site:
                         return dict(item)
                 await asyncio.sleep(0.01)
 
-    async def add(self, conv: str, *users: str) -> int:
+    async def add(self, conv: str, *users: str, **more: object) -> int:
         """Add members; returns the seq of the entry that says so."""
-        reply = await self.rest("POST", f"/v1/conversations/{part(conv)}/members", {"users": users})
+        reply = await self.rest("POST", f"/v1/conversations/{part(conv)}/members", {"users": users} | more)
         assert reply.status == 200, reply
         return int(reply.body["seq"])
 
@@ -304,8 +305,9 @@ async def serving(
     limits: Limits = UNHURRIED,
     api: Api = OPEN_API,
     databases: Mapping[str, str] | None = None,
+    **rooms: object,
 ) -> AsyncIterator[Site]:
-    """A node in this process, on one database or on several by name."""
+    """A node in this process, on one database or on several by name; `rooms` of its configuration in place of others."""
     key = Key(kid="k1", alg="HS256", secret=SECRET)
     config = Config(
         listen=Listen(port=0),
@@ -316,7 +318,7 @@ async def serving(
         api=api,
         apps={APP: App(keys=(key,), api_key_hashes=(api_key_hash(API_KEY),))},
     )
-    node = Node(config)
+    node = Node(replace(config, **rooms))
     await node.start()
     try:
         async with Site(
