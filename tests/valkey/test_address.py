@@ -52,6 +52,8 @@ def test_each_form_means_a_deployment(url: str, meant: Address) -> None:
         ("redis+sentinel://h", "which primary"),
         ("redis+cluster://h?db=1", "database 0"),
         ("redis://h?passwort=secret", "no option is called passwort"),
+        ("redis://u:hunter?2@h", "is written %3F"),
+        ("redis://u:hunter/?2@h", "is written %3F"),
         ("rediss://h?verify=maybe", "yes or no"),
     ],
 )

@@ -105,6 +105,8 @@ _MODES: dict[str | None, Mode] = {None: "alone", "sentinel": "sentinel", "cluste
 
 
 def _options(query: str) -> dict[str, str]:
+    if "@" in query:  # then what stands here is a part of the password, and must not be named
+        raise InvalidAddress("in a user or password, / is written %2F, ? is written %3F and # is written %23")
     options = dict(parse_qsl(query, keep_blank_values=True))
     unknown = sorted(options.keys() - _OPTIONS)
     if unknown:
