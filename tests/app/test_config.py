@@ -166,6 +166,16 @@ def test_no_secret_appears_in_an_error(file: Path) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize("key", ["database.url", "database.replicas", "databases.second.url"])
+def test_an_address_that_is_none_is_refused_before_anything_starts(file: Path, key: str) -> None:
+    """And without its password."""
+    room, _, name = key.rpartition(".")
+    file.write_text(f"[{room}]\n{name} = 'postgresql://me:hunter2@[::1/db'\n")
+    with pytest.raises(ConfigError, match=f"{key}: is no address") as caught:
+        load(file)
+    assert "hunter2" not in str(caught.value)
+
+
 # Apps -------------------------------------------------------------------------------------------------------------
 
 

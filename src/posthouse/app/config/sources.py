@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -203,8 +204,20 @@ def _check_servers(config: Config) -> None:
                 parse(url)
             except InvalidAddress as error:
                 raise ConfigError(f"{key}: {error}") from None
+    for key, url in _databases_of(config):
+        try:
+            urlsplit(url)
+        except ValueError:
+            raise ConfigError(f"{key}: is no address; write postgresql://user:password@host/name") from None
     if config.bus.url and (config.bus.url == "memory") != (config.cache.url == "memory"):
         raise ConfigError("cache.url and bus.url must both be memory, or both name servers")
+
+
+def _databases_of(config: Config) -> Iterator[tuple[str, str]]:
+    named = {f"databases.{name}": each for name, each in config.databases.items()}
+    for at, each in ({"database": config.database} | named).items():
+        yield f"{at}.url", each.url
+        yield f"{at}.replicas", each.replicas
 
 
 # Names ------------------------------------------------------------------------------------------------------------
