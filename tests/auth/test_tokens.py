@@ -183,6 +183,9 @@ UNUSABLE = {
         kid="k", algorithm=Algorithm.EDDSA, public_key=SECRET
     ),
     "a key of another curve": SigningKey(kid="k", algorithm=Algorithm.EDDSA, public_key=ED448_PEM),
+    "a key of a kind that nobody knows": SigningKey(
+        kid="k", algorithm=Algorithm.EDDSA, public_key=PUBLIC_PEM.replace("BQYDK2Vw", "BQYDI2Vw")
+    ),
     "a public key that is none": SigningKey(kid="k", algorithm=Algorithm.EDDSA, public_key="AAAA"),
     "no kid": SigningKey(kid="", algorithm=Algorithm.HS256, secret=SECRET),
 }

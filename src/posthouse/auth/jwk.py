@@ -5,6 +5,7 @@ Here a key is refused that would be dangerous or useless: too short, of the wron
 
 from base64 import urlsafe_b64encode
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from jwt import PyJWK, PyJWTError
 from jwt.algorithms import OKPAlgorithm
 
@@ -57,7 +58,7 @@ def _ed25519(text: str, what: str) -> PyJWK:
         is_pem = text.lstrip().startswith("-----BEGIN")
         jwk = OKPAlgorithm.to_jwk(OKPAlgorithm().prepare_key(text), as_dict=True) if is_pem else raw
         bound = PyJWK(jwk, Algorithm.EDDSA.value)
-    except (PyJWTError, ValueError, TypeError):
+    except (PyJWTError, ValueError, TypeError, UnsupportedAlgorithm):
         raise InvalidKey(f"`{what}` is not an Ed25519 key") from None
     if jwk["crv"] != "Ed25519":
         raise InvalidKey(f"`{what}` is an {jwk['crv']} key; only Ed25519 is supported")
