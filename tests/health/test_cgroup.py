@@ -78,6 +78,19 @@ def test_no_limit_is_written_in_several_ways(kernel: Kernel) -> None:
     assert (group.cores(), group.memory_bytes_max()) == (None, None)
 
 
+@pytest.mark.parametrize("nonsense", ["--5 100000", "\xb2 100000", f"1 {'9' * 400}", "5 -", "1e5 5"])
+def test_what_is_no_number_is_no_limit(kernel: Kernel, nonsense: str) -> None:
+    kernel.write(
+        {"app/cpu.max": nonsense, "app/memory.max": nonsense, "app/cpu.stat": f"throttled_usec {nonsense}"}
+    )
+    group = kernel.group("0::/app")
+    assert (group.cores(), group.memory_bytes_max(), group.throttled_s()) == (None, None, 0.0)
+
+
+def test_a_group_whose_name_no_file_can_have_has_no_limits(kernel: Kernel) -> None:
+    assert kernel.group(f"0::/{'x' * 5_000}").cores() is None
+
+
 def test_without_control_groups_there_are_no_limits(tmp_path: Path) -> None:
     group = Cgroup.of_this_process(tmp_path / "none", tmp_path / "missing")
     assert (group.cores(), group.memory_bytes_max(), group.memory_bytes()) == (None, None, None)

@@ -4,6 +4,7 @@ Files are read when asked, some tens of microseconds each. Whatever is missing o
 limit": the machine's own limits then hold.
 """
 
+import re
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -80,7 +81,14 @@ def _upwards(top: Path, path: str, file: str) -> tuple[Path, ...]:
     """The folders from `path` up to `top` that have the file: each may set a limit."""
     place = top / path.strip("/")
     inside = [place, *place.parents]
-    return tuple(each for each in inside[: len(place.relative_to(top).parts) + 1] if (each / file).exists())
+    return tuple(each for each in inside[: len(place.relative_to(top).parts) + 1] if _is_there(each / file))
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.exists()
+    except (OSError, ValueError):  # no name of a file at all
+        return False
 
 
 def _quota(place: Path) -> float | None:
@@ -98,7 +106,8 @@ def _memory_limit(place: Path) -> int | None:
 
 def _table(file: Path) -> dict[str, int]:
     pairs = (line.split() for line in _text(file).splitlines())
-    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
+    table = {pair[0]: _whole(pair[1]) for pair in pairs if len(pair) == 2}
+    return {name: number for name, number in table.items() if number is not None}
 
 
 def _number(file: Path) -> int | None:
@@ -106,8 +115,9 @@ def _number(file: Path) -> int | None:
 
 
 def _whole(text: str) -> int | None:
+    """What the kernel writes has at most 20 digits."""
     text = text.strip()
-    return int(text) if text.lstrip("-").isdigit() else None
+    return int(text) if re.fullmatch(r"-?[0-9]{1,20}", text) else None
 
 
 def _text(file: Path) -> str:
