@@ -1,8 +1,10 @@
 """The core as a whole: no frame in any order disturbs it, and what it says to the server has the protocol's form."""
 
+import json
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, strategies as st
 
 from posthouse.client.connection import State
@@ -158,7 +160,16 @@ def test_a_welcome_that_comes_twice_changes_nothing() -> None:
     assert core.connection.state is State.LIVE
 
 
-def test_an_account_entry_that_cannot_be_read_is_passed_on() -> None:
+def test_what_a_server_says_in_numbers_that_nobody_can_count_with_is_no_frame() -> None:
+    core, _ = live_core()
+    wait = {"t": "goaway", "code": 4001, "reason": "", "reconnect_in_ms": 10**400}
+    core.received(json.dumps(wait).encode())
+    assert core.connection.state is State.WAITING
+    assert "no frame" in core.last_ending.reason
+
+
+@pytest.mark.parametrize("conv", [b"5", b'"\xff"'])
+def test_an_account_entry_that_cannot_be_read_is_passed_on(conv: bytes) -> None:
     core, host = live_core()
     said(core)
     entry = {
@@ -167,9 +178,11 @@ def test_an_account_entry_that_cannot_be_read_is_passed_on() -> None:
         "kind": "conversation.joined",
         "at_ms": 0,
         "ordinal": 0,
-        "body": {"conv": 5},
+        "body": {"conv": 0},
     }
-    core.received(msgspec.json.encode({"t": "entry", "entry": entry}))
+    core.received(
+        msgspec.json.encode({"t": "entry", "entry": entry}).replace(b'{"conv":0}', b'{"conv":%s}' % conv)
+    )
     assert type(host.events[-1]).__name__ == "EntryReceived"
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from math import inf
 
+import pytest
 from hypothesis import given, strategies as st
 
 from posthouse.client.endpoints import Endpoint, parse_addresses
@@ -209,6 +210,19 @@ def test_who_asked_for_tls_is_led_nowhere_without_it() -> None:
     route.prefer(A.url)
     assert tried(route) == [secure.url, "wss://own/v1/ws"]
     assert route.apis() == ["https://own", "https://a"]
+
+
+@pytest.mark.parametrize(
+    "url", ["", "ws://", "ws:///v1/ws", "ws://[::1", "ws://h:0", "ws://h:99999", "http://h/v1/ws", "h"]
+)
+def test_nobody_is_led_to_what_is_no_endpoint(url: str) -> None:
+    """Whatever stands in front of a node, and answers in its place."""
+    route = Route(parse_addresses("http://own"))
+    route.learn([Endpoint(url, 1), A], 300.0, 0.0, 0.5)
+    route.prefer(url)
+    assert tried(route) == [A.url, "ws://own/v1/ws"]
+    route.learn([Endpoint(url, 1)], 300.0, 0.0, 0.5)
+    assert tried(route) == [A.url, "ws://own/v1/ws"]
 
 
 def test_who_gave_any_address_without_tls_may_be_led_to_others() -> None:

@@ -116,6 +116,28 @@ async def test_one_file_serves_one_client(path: Path) -> None:
     await first.store.close()
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "INSERT INTO facts VALUES ('clock_offset_ms', 'soon')",
+        "INSERT INTO facts VALUES ('user', x'ff')",
+        "INSERT INTO positions VALUES ('room', 'far')",
+        "INSERT INTO outbox VALUES (1, 'k', x'ff')",
+        "INSERT INTO outbox VALUES (1, 'k', '{}')",
+        "DROP TABLE positions",
+    ],
+)
+async def test_a_damaged_store_is_refused(tmp_path: Path, damage: str) -> None:
+    whole = Opened(tmp_path / "damaged")
+    await whole.store.open()
+    await whole.store.close()
+    with sqlite3.connect(tmp_path / "damaged") as db:
+        db.execute(damage)
+    db.close()
+    with pytest.raises(StoreFailed, match="damaged"):
+        await Opened(tmp_path / "damaged").store.open()
+
+
 async def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.write_bytes(b"not a database" * 500)

@@ -25,7 +25,12 @@ def test_a_token_that_has_ended_is_renewed_now() -> None:
     assert renew_in_s(token(exp=100), now_ms=200_000) == 0
 
 
-@pytest.mark.parametrize("opaque", ["", "opaque", "a.b.c", "a.e30.c", "a.W10.c", "ä.é.ü", f"x.{'e' * 9}.y"])
+DEEP = base64.b64encode(b'{"x":' + b"[" * 99_999).decode()
+
+
+@pytest.mark.parametrize(
+    "opaque", ["", "opaque", "a.b.c", "a.e30.c", "a.W10.c", "ä.é.ü", f"x.{'e' * 9}.y", f"a.{DEEP}.c"]
+)
 def test_a_token_that_says_nothing_is_never_renewed(opaque: str) -> None:
     assert renew_in_s(opaque, now_ms=0) is None
 

@@ -46,5 +46,9 @@ def test_events_are_chosen_by_kind_and_subject() -> None:
 
 def test_nonsense_from_the_bus_is_passed_over() -> None:
     one = Events("one", lambda: 1, ManualClock())
+    other = Events("other", lambda: 1, ManualClock())
+    other.share = lambda events: one.hear([b"\x81\xa4node\xa1\xff", b"\x91" * 100_000, *events])
     one.hear([b"", b"\xc1", b"\x80"])
     assert one.latest() == []
+    event = other.record("drain", "other", "what stands beside nonsense is heard")
+    assert one.latest() == [event]

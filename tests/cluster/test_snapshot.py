@@ -91,7 +91,12 @@ def test_a_newer_nodes_fields_are_passed_over() -> None:
     assert snapshot_of(NOBODY, [newer], now=1.0).gateways == ("a",)
 
 
-@pytest.mark.parametrize("nonsense", [b"", b"[]", b"{}", b"\xff", record("other").report])
+DEEP = b'{"x":' + b"[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "nonsense", [b"", b"[]", b"{}", b"\xff", b'{"node":"\xff"}', DEEP, record("other").report]
+)
 def test_nonsense_in_the_register_is_nobody(nonsense: bytes) -> None:
     """A record that cannot be read harms nobody else's."""
     seen = snapshot_of(NOBODY, [NodeRecord("a", 1, 0.1, nonsense), record("b")], now=1.0)

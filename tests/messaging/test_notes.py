@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
+from posthouse.kit.malformed import MALFORMED
 from posthouse.messaging.notes import (
     BlockNote,
     CursorsNote,
@@ -52,9 +53,12 @@ def test_a_note_that_only_a_newer_node_knows_is_passed_over_and_its_neighbours_a
     assert decode_notes(message) == [known, known]
 
 
-@pytest.mark.parametrize("message", [b"", b"\xc1", b"\x93\x01", b"{}"])
+OF_NO_TEXT = b"\x91\x93\x04\xa3app\xa1\xff"
+
+
+@pytest.mark.parametrize("message", [b"", b"\xc1", b"\x93\x01", b"{}", OF_NO_TEXT])
 def test_bytes_that_no_node_has_sent_are_an_error(message: bytes) -> None:
-    with pytest.raises(msgspec.DecodeError):
+    with pytest.raises(MALFORMED):
         decode_notes(message)
 
 
@@ -65,6 +69,8 @@ def test_each_kind_of_note_goes_to_its_handler_in_order_and_nonsense_is_counted(
     handlers.on(BlockNote, heard.append)
     sent: list[Note] = [HeadsNote("app", {"c": 1}), CursorsNote("app", "c", b""), BlockNote("app", "ann")]
     handlers.deliver(b"no note")
+    handlers.deliver(OF_NO_TEXT)
+    handlers.deliver(b"\x91" * 100_000)
     handlers.deliver(encode_notes(sent))
     assert heard == [sent[0], sent[2]]
-    assert handlers.unreadable == 1
+    assert handlers.unreadable == 3

@@ -13,6 +13,7 @@ import msgspec
 from posthouse.api.call import Call
 from posthouse.api.credentials import Access
 from posthouse.api.errors import ApiError
+from posthouse.kit.malformed import MALFORMED
 from posthouse.protocol.codes import Code
 
 Handler = Callable[..., Awaitable[msgspec.Struct]]
@@ -122,7 +123,7 @@ def _converted(raw: dict[str, Any], shape: type[msgspec.Struct]) -> msgspec.Stru
 def _decoded(body: bytes, shape: type[msgspec.Struct]) -> msgspec.Struct:
     try:
         return msgspec.json.decode(body, type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ApiError(Code.INVALID_REQUEST, f"the body: {error}") from None
     except RecursionError:
         raise ApiError(Code.INVALID_REQUEST, "the body is nested too deep") from None
+    except MALFORMED as error:
+        raise ApiError(Code.INVALID_REQUEST, f"the body: {error}") from None

@@ -12,6 +12,7 @@ import msgspec
 
 from posthouse.app.config import Config, Key
 from posthouse.auth.keys import Algorithm, AppKeys, SigningKey, api_key_hash, new_api_key, new_secret
+from posthouse.kit.malformed import MALFORMED
 
 DEFAULT_APP = "default"
 FILE = "secrets.json"
@@ -91,7 +92,7 @@ def load(folder: Path) -> Secrets:
         raise SecretsError(
             f"{path}: {error.strerror}; was the server ever started with this data folder?"
         ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except MALFORMED as error:
         raise SecretsError(f"{path}: is damaged ({error}); restore it from a backup") from None
 
 

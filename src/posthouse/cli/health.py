@@ -11,6 +11,7 @@ import click
 from posthouse.cli.failure import Exit, Failure
 from posthouse.cli.output import Output, json_option, pass_output
 from posthouse.cli.trust import ca_option, trust
+from posthouse.kit.malformed import MALFORMED
 
 if TYPE_CHECKING:
     from posthouse.api.operations import Ready
@@ -68,7 +69,7 @@ async def _ask(address: str, tls: ssl.SSLContext | None, headers: dict[str, str]
         await http.close()
     try:
         return msgspec.json.decode(reply.body, type=Ready)
-    except msgspec.DecodeError:
+    except MALFORMED:
         what = f"{address} answers {reply.status}, as no node of Posthouse does."
         raise Failure(what, "Check the address.", Exit.UNREACHABLE) from None
 

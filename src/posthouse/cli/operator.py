@@ -16,6 +16,7 @@ import click
 
 from posthouse.cli.failure import Exit, Failure
 from posthouse.cli.trust import ca_option, trust
+from posthouse.kit.malformed import MALFORMED
 
 if TYPE_CHECKING:
     import msgspec
@@ -61,7 +62,7 @@ class Operator(NamedTuple):
             return msgspec.json.decode(reply.body, type=answer)
         try:
             reason = msgspec.json.decode(reply.body, type=Problem).reason
-        except msgspec.DecodeError:
+        except MALFORMED:
             reason = f"{self.address} answers {reply.status}, as no node of Posthouse does"
         todo = "Give the cluster's --key, or run this in a node's own folder." if reply.status == 401 else ""
         exit_code = Exit.UNAUTHORIZED if reply.status == 401 else Exit.FAILED

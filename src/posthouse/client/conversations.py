@@ -2,6 +2,7 @@
 
 import msgspec
 
+from posthouse.kit.malformed import MALFORMED
 from posthouse.model.entry import COUNTING_KINDS, CREATED, MEMBER_JOINED, MEMBER_LEFT, MESSAGE, Entry
 from posthouse.model.ids import DIRECT_PREFIX
 from posthouse.protocol.frames import Summary
@@ -101,7 +102,7 @@ class Conversations:
 def _count_members(view: View, entry: Entry) -> None:
     try:
         body = _decode_membership(entry.body)
-    except msgspec.DecodeError:
+    except MALFORMED:
         view.count(0)
         return
     if body.members or entry.kind == CREATED:

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 
 from posthouse.client.errors import InvalidArgument
+from posthouse.kit.malformed import MALFORMED
 
 ENDPOINTS_MAX = 64
 SOCKET_PATH = "/v1/ws"
@@ -60,6 +61,24 @@ def parse_address(address: str) -> Address:
     socket = urlunsplit((_SOCKET_SCHEMES[parts.scheme], parts.netloc, socket_path, "", ""))
     api = urlunsplit((_HTTP_SCHEMES[parts.scheme], parts.netloc, base.removesuffix(SOCKET_PATH), "", ""))
     return Address(api, Endpoint(socket), asks=not names_socket)
+
+
+def read_list(body: bytes) -> EndpointList | None:
+    """What a node has answered; None when it names no endpoint, or is no list."""
+    try:
+        listed = msgspec.json.decode(body, type=EndpointList)
+    except MALFORMED:
+        return None
+    return listed if listed.endpoints else None
+
+
+def is_socket(url: str) -> bool:
+    """True for what can be an endpoint at all; a node, or something in front of it, may have named anything."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def api_of(url: str) -> str:

@@ -10,12 +10,15 @@ from posthouse.client.errors import RequestFailed, RequestRefused
 from posthouse.client.http import Answer
 from posthouse.client.runtime import Runtime
 from posthouse.kit.backoff import Backoff
+from posthouse.kit.malformed import MALFORMED
 from posthouse.model.conversation import Conversation, History, Kind, Member, Role
 from posthouse.protocol.codes import Action, Code, action_of
 
 ATTEMPTS_MAX = 4
 RETRY = Backoff(first_s=0.3, factor=2.0, longest_s=5.0)
 PAGE_LIMIT = 500
+REASON_CHARS_MAX = 300
+"""What is wrong with an answer may repeat much of it."""
 
 T = TypeVar("T")
 
@@ -151,8 +154,8 @@ class Rest:
 def _decode(body: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.DecodeError as error:
-        raise RequestFailed(f"the answer is none of this API: {error}") from None
+    except MALFORMED as error:
+        raise RequestFailed(f"the answer is none of this API: {str(error)[:REASON_CHARS_MAX]}") from None
 
 
 def _path(conv: str) -> str:
@@ -163,7 +166,7 @@ def _error_of(answer: Answer) -> ErrorBody:
     """The API's own words; where something else answered, a code that says whether to repeat."""
     try:
         body = msgspec.json.decode(answer.body, type=ErrorBody)
-    except msgspec.DecodeError:
+    except MALFORMED:
         body = ErrorBody()
     if body.code:
         return body

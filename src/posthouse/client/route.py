@@ -8,7 +8,7 @@ breaker never keeps a client away for good.
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
 
-from posthouse.client.endpoints import ENDPOINTS_MAX, Address, Endpoint, api_of
+from posthouse.client.endpoints import ENDPOINTS_MAX, Address, Endpoint, api_of, is_socket
 from posthouse.kit.backoff import Backoff
 
 FAILURES_TO_OPEN = 2
@@ -170,7 +170,7 @@ class Route:
     # Inside
 
     def _may_lead_to(self, url: str) -> bool:
-        return url.startswith("wss:") or not self.secure
+        return is_socket(url) and (url.startswith("wss:") or not self.secure)
 
     def _known(self) -> dict[str, None]:
         """All endpoints in the order of trying them: by rank, those without weight, the addresses', those of old."""

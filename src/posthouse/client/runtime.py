@@ -16,7 +16,7 @@ import msgspec
 
 from posthouse.client import transport
 from posthouse.client.alarms import Alarms
-from posthouse.client.endpoints import LIST_PATH, EndpointList
+from posthouse.client.endpoints import LIST_PATH, EndpointList, read_list
 from posthouse.client.errors import RequestFailed
 from posthouse.client.http import Http
 from posthouse.kit.chance import system_random
@@ -127,7 +127,6 @@ class Runtime:
     async def _ask(self, api: str) -> EndpointList | None:
         try:
             answer = await self.http.ask("GET", api + LIST_PATH, {})
-            listed = msgspec.json.decode(answer.body, type=EndpointList) if answer.status == 200 else None
-        except (RequestFailed, msgspec.DecodeError):
+        except RequestFailed:
             return None
-        return listed if listed is not None and listed.endpoints else None
+        return read_list(answer.body) if answer.status == 200 else None

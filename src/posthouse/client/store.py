@@ -17,6 +17,7 @@ import msgspec
 from posthouse.client.errors import StoreFailed, StoreInUse
 from posthouse.client.host import Saved
 from posthouse.client.outbox import Item
+from posthouse.kit.malformed import MALFORMED
 from posthouse.protocol.frames import Send
 
 SCHEMA_VERSION = 1
@@ -81,7 +82,7 @@ class Store:
         """Open or create the file and read what it holds; raises `StoreFailed`."""
         try:
             return await self._loop.run_in_executor(self._thread, self._load)
-        except (sqlite3.Error, OSError, msgspec.DecodeError) as error:
+        except (sqlite3.Error, OSError, ValueError, *MALFORMED) as error:
             self._thread.shutdown(wait=False)
             raise _translate(self._path, error) from None
 
@@ -166,8 +167,10 @@ class Store:
         return self._read(db)
 
     def _read(self, db: sqlite3.Connection) -> Loaded:
-        facts = dict(db.execute("SELECT name, value FROM facts"))
-        sends = [_decode_send(send) for (send,) in db.execute("SELECT send FROM outbox ORDER BY number")]
+        """Types are checked: SQLite keeps any value in any column, and the file may be damaged."""
+        facts = msgspec.convert(dict(db.execute("SELECT name, value FROM facts")), dict[str, str])
+        rows = db.execute("SELECT send FROM outbox ORDER BY number").fetchall()
+        sends = [_decode_send(send) for (send,) in msgspec.convert(rows, list[tuple[str]])]
         saved = Saved(
             user=facts.get("user", ""),
             device=facts.get("device", ""),
@@ -175,7 +178,7 @@ class Store:
             resume_token=facts.get("resume_token", ""),
             clock_offset_ms=int(facts.get("clock_offset_ms", "0")),
             listed=bool(facts.get("listed")),
-            positions=dict(db.execute("SELECT log, seq FROM positions")),
+            positions=msgspec.convert(dict(db.execute("SELECT log, seq FROM positions")), dict[str, int]),
         )
         return Loaded(saved, sends)
 

@@ -23,6 +23,7 @@ from posthouse.client.host import Host, Saved, Settings
 from posthouse.client.requests import Answer, Requests
 from posthouse.client.timeline import Fetching, Timelines
 from posthouse.kit.clock import Clock
+from posthouse.kit.malformed import MALFORMED
 from posthouse.model.entry import ACCOUNT_JOINED, ACCOUNT_LEFT, MESSAGE, Entry
 from posthouse.model.ids import INTEGER_MAX, account_id
 from posthouse.protocol.codes import Action, Code, action_of
@@ -294,5 +295,5 @@ def _account_body(entry: Entry) -> AccountBody:
     """What an account log's entry says; of a kind from another time, nothing."""
     try:
         return _decode_account(entry.body)
-    except msgspec.DecodeError:
+    except MALFORMED:
         return AccountBody()

@@ -27,7 +27,7 @@ def read_claims(token: str) -> Claims:
         return Claims()
     try:
         return _decode(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, RecursionError):
         return Claims()
 
 

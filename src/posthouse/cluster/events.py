@@ -13,6 +13,7 @@ import msgspec
 from posthouse.kit.clock import Clock
 from posthouse.kit.limits import TokenBucket
 from posthouse.kit.log import logger
+from posthouse.kit.malformed import MALFORMED
 
 _log = logger(__name__)
 
@@ -81,7 +82,7 @@ class Events:
         for each in encoded:
             try:
                 event = _decode(each)
-            except msgspec.DecodeError:
+            except MALFORMED:
                 continue
             if event.node != self._node:
                 self._kept.append(event)

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from posthouse.balance.report import LoadReport
 from posthouse.cache.base import NodeRecord
 from posthouse.health.report import HealthReport
+from posthouse.kit.malformed import MALFORMED
 
 TTL_S = 3.5
 """A node that has not been heard for so long is gone."""
@@ -180,7 +181,7 @@ def _missing(before: NodeView, now: float) -> NodeView:
 def _report(record: NodeRecord) -> NodeReport | None:
     try:
         report = _decode(record.report)
-    except msgspec.DecodeError:
+    except MALFORMED:
         return None
     return report if report.node == record.node else None
 

@@ -14,6 +14,7 @@ from posthouse.client.errors import RequestFailed, RequestRefused
 from posthouse.client.http import Answer
 from posthouse.client.runtime import Runtime
 from posthouse.kit.backoff import Backoff
+from posthouse.kit.malformed import MALFORMED
 from posthouse.model.conversation import Kind
 from posthouse.model.entry import Entry
 from posthouse.protocol.codes import Action, Code, action_of
@@ -149,7 +150,7 @@ def _put_off(request: str, answer: Answer) -> tuple[RequestFailed, float]:
     """The refusal, and how long the server asks to wait; raises `RequestRefused` when repeating is useless."""
     try:
         problem = msgspec.json.decode(answer.body, type=Problem)
-    except msgspec.DecodeError:
+    except MALFORMED:
         problem = Problem()
     reason = problem.reason or f"HTTP status {answer.status}"
     if answer.status >= 500 or answer.status == 429 or action_of(problem.code) is Action.RETRY:

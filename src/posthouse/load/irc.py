@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from posthouse.kit.malformed import MALFORMED
 from posthouse.model.errors import InvalidId
 from posthouse.model.ids import check_id
 
@@ -141,7 +142,7 @@ def _parsed(lines: Iterable[bytes]) -> Iterator[Line]:
             names = {"nick": _nick(line.nick)}
             if line.kind == "rename":
                 names["to"] = _nick(line.to)
-        except (msgspec.DecodeError, UnicodeDecodeError, InvalidId) as error:
+        except (*MALFORMED, InvalidId) as error:
             raise BadLog(f"line {number}: {error}") from None
         yield msgspec.structs.replace(line, **names)
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from posthouse.kit.malformed import MALFORMED
 from posthouse.storage.base import FeedPosition
 
 
@@ -127,7 +128,7 @@ def encode_notes(notes: list[Note]) -> bytes:
 def decode_notes(message: bytes) -> list[Note]:
     """The notes of a bus message. Those that only a newer node knows are passed over: a note is a hint.
 
-    Raises `msgspec.DecodeError` for bytes that no node has sent.
+    Raises one of `MALFORMED` for bytes that no node has sent.
     """
     try:
         return _decode(message)
@@ -160,7 +161,7 @@ class Handlers:
         """One message from the bus. Bytes that no node has sent are counted and passed over (policy: drop)."""
         try:
             notes = decode_notes(message)
-        except msgspec.DecodeError:
+        except MALFORMED:
             self.unreadable += 1
             return
         self.hear(notes)

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from posthouse.kit.malformed import MALFORMED
 from posthouse.protocol.frames import ClientFrame, Frame, ServerFrame
 
 _encoder = msgspec.json.Encoder()
@@ -24,7 +25,7 @@ def decode_client(message: bytes) -> ClientFrame:
     """A frame that a client sent; raises `BadFrame`."""
     try:
         return _client_decoder.decode(message)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise BadFrame(_reason(error)) from None
 
 
@@ -32,7 +33,7 @@ def decode_server(message: bytes) -> ServerFrame | None:
     """A frame that a server sent, or None for a kind this client does not know; raises `BadFrame`."""
     try:
         return _server_decoder.decode(message)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except MALFORMED as error:
         if str(error).startswith("Invalid value ") and "$.t" in str(error):
             return None
         raise BadFrame(_reason(error)) from None

@@ -4,16 +4,22 @@ Rules are in spec/protocol.md; the JSON Schema in spec/schema.json is generated 
 ignored, so that a newer peer may add some. Fields with defaults may be left out.
 """
 
+from typing import Annotated
+
 import msgspec
 
 from posthouse.model.conversation import Kind, Role
 from posthouse.model.cursor import Cursor
 from posthouse.model.entry import Entry
+from posthouse.model.ids import INTEGER_MAX
 
 FETCH_LIMIT_MAX = 200
 LIST_LIMIT_MAX = 500
 CURSORS_MAX = 200
 POSITIONS_MAX = 2_000
+
+Whole = Annotated[int, msgspec.Meta(le=INTEGER_MAX)]
+"""What a client calculates with as it comes: no float holds what JSON may write."""
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="t"):
@@ -99,10 +105,10 @@ ClientFrame = Hello | Renew | Send | Fetch | List | SetCursors | Ping
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What the server takes from one session, so that a client need not find out by being refused."""
 
-    frame_bytes_max: int
-    body_bytes_max: int
-    in_flight_max: int
-    repeat_window_s: int
+    frame_bytes_max: Whole
+    body_bytes_max: Whole
+    in_flight_max: Whole
+    repeat_window_s: Whole
 
 
 class Welcome(Frame, frozen=True, kw_only=True, tag="welcome"):
@@ -214,7 +220,7 @@ class Goaway(Frame, frozen=True, kw_only=True, tag="goaway"):
 
     code: int
     reason: str
-    reconnect_in_ms: int = 0
+    reconnect_in_ms: Whole = 0
     endpoint: str = ""
 
 
@@ -226,7 +232,7 @@ class Error(Frame, frozen=True, kw_only=True, tag="error"):
     ref: int = 0
     conv: str = ""
     client_id: str = ""
-    retry_after_ms: int = 0
+    retry_after_ms: Whole = 0
 
 
 class Pong(Frame, frozen=True, kw_only=True, tag="pong"):
