@@ -152,6 +152,27 @@ async def test_a_server_that_closes_breaks_the_link() -> None:
             await link.ask("PING")
 
 
+async def test_what_cannot_be_read_breaks_the_link_and_says_so() -> None:
+    """A map whose key is a list: the parser has no error of its own for it."""
+
+    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"%1\r\n*0\r\n:1\r\n")
+        await reader.read()
+
+    async with linked_to(babble) as link:
+        assert "does not speak the protocol" in await link.broken
+
+
+async def test_a_push_of_nothing_is_passed_over() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b">0\r\n+PONG\r\n")
+        await reader.read()
+
+    async with linked_to(answer) as link:
+        assert await link.ask("PING") == b"PONG"
+
+
 @pytest.mark.parametrize("nonsense", [b"HTTP/1.1 400 Bad Request\r\n", b"-ERR max number of clients\r\n"])
 async def test_what_is_no_answer_breaks_the_link(nonsense: bytes) -> None:
     async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -159,17 +159,25 @@ class Link(asyncio.Protocol):
         self._heard_at = self._clock.monotonic()
         self._spared = False
         self._reader.feed(data)
+        while (reply := self._next()) is not _MORE:
+            self._take(reply)
+
+    def _next(self) -> Reply:
+        """The next reply, or `_MORE`; of a broken link none. A TypeError is of a map whose keys cannot be keys."""
+        if self.broken.done():
+            return _MORE
         try:
-            while (reply := self._reader.gets()) is not _MORE:
-                self._take(reply)
-        except hiredis.ProtocolError as error:
+            return self._reader.gets()
+        except (hiredis.ProtocolError, TypeError) as error:
             self.close(f"{self.name} does not speak the protocol of Redis: {error}")
+            return _MORE
 
     # Inside -----------------------------------------------------------------------------------------------------------
 
     def _take(self, reply: Reply) -> None:
-        if type(reply) is hiredis.PushNotification and reply[0] not in _ANSWERS_BY_PUSH:
-            self._on_push(reply)
+        if type(reply) is hiredis.PushNotification and not (reply and reply[0] in _ANSWERS_BY_PUSH):
+            if reply:
+                self._on_push(reply)
             return
         if not self._calls:  # an error that answers nothing: the server says why it closes
             self.close(f"{self.name} says: {reply}")
