@@ -307,7 +307,7 @@ async def serving(
     databases: Mapping[str, str] | None = None,
     **rooms: object,
 ) -> AsyncIterator[Site]:
-    """A node in this process, on one database or on several by name; `rooms` of its configuration in place of others."""
+    """A node in this process, on one database or on several by name; `rooms` stand in place of its configuration's."""
     key = Key(kid="k1", alg="HS256", secret=SECRET)
     config = Config(
         listen=Listen(port=0),

@@ -1,4 +1,4 @@
-"""The API keeps the word of its OpenAPI document, whoever calls: with valid requests, with invalid ones, in sequences."""
+"""The API keeps the word of its OpenAPI document, whoever calls: with valid requests, invalid ones, in sequences."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -44,8 +44,8 @@ def credential(site: Site, who: Access) -> stranger.Credential:
     ids=["a user", "a back end", "an operator", "nobody"],
 )
 async def test_the_api_keeps_its_document_s_word_to(site: Site, who: Access) -> None:
-    """No fault, no status, type or shape that is not in the document, nothing malformed taken, nothing well-formed refused,
-    no credential ignored; and everybody reaches what is theirs, and nothing else."""
+    """No fault, no status, type or shape that is not in the document, nothing malformed taken, nothing well-formed
+    refused, no credential ignored; and everybody reaches what is theirs, and nothing else."""
     heard = await asyncio.to_thread(stranger.plays, site.url, credential(site, who))
     assert not heard.complaints
     assert heard.statuses.keys() == OPERATIONS.keys()
