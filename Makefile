@@ -19,7 +19,7 @@ PROOF      := docs/proof
 PARTS      := sim mutants chaos soak
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock up test test-cluster check format generate bench fuzz proof sim mutants chaos soak clean
+.PHONY: help setup lock up test test-cluster check format generate bench fuzz corpus proof sim mutants chaos soak clean
 
 help: ## say what each command does
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -96,6 +96,9 @@ chaos: setup ## break a whole cluster in every way while clients talk, and write
 
 soak: setup ## let people talk on a cluster and see whether anything grows (MINUTES=60)
 	@$(call recorded,soak --cluster --minutes $(MINUTES))
+
+corpus: setup ## let the saved corpus of each fuzzer grow, and keep it small (FUZZ_S=60 seconds each)
+	@for program in $(wildcard fuzz/fuzz_*.py); do $(BIN)/python $$program --grow --seconds $(FUZZ_S) || exit 1; done
 
 fuzz: setup ## run every fuzzer in fuzz/ (FUZZ_S=60 seconds each)
 	@for program in $(wildcard fuzz/fuzz_*.py); do $(BIN)/python $$program --seconds $(FUZZ_S) || exit 1; done

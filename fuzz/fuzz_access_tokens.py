@@ -92,7 +92,7 @@ WORDS = [
     b"\xef\xbb\xbf",
 ]
 
-FUZZER = Fuzzer("access_tokens", check, SEEDS, WORDS, size_max=6_000)
+FUZZER = Fuzzer("access_tokens", check, ("posthouse.auth.",), SEEDS, WORDS, size_max=6_000)
 
 
 if __name__ == "__main__":

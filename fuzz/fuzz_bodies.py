@@ -31,7 +31,7 @@ def _depth(value: object) -> int:
     return 1 + max(map(_depth, items), default=0) if isinstance(items, list) else 0
 
 
-FUZZER = Fuzzer("bodies", check, entry_bodies(), JSON_WORDS)
+FUZZER = Fuzzer("bodies", check, ("posthouse.model.content",), entry_bodies(), JSON_WORDS)
 
 
 if __name__ == "__main__":

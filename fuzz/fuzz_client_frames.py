@@ -19,7 +19,7 @@ def check(data: bytes) -> None:
     assert decode_client(again) == frame, f"{frame} comes back as {decode_client(again)}"
 
 
-FUZZER = Fuzzer("client_frames", check, client_messages(), JSON_WORDS)
+FUZZER = Fuzzer("client_frames", check, ("posthouse.protocol.codec",), client_messages(), JSON_WORDS)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ WORDS = [
     b"a = " + b"[" * 500,
 ]
 
-FUZZER = Fuzzer("config", check, SEEDS, WORDS, size_max=20_000)
+FUZZER = Fuzzer("config", check, ("posthouse.app.config",), SEEDS, WORDS, size_max=20_000)
 
 
 if __name__ == "__main__":

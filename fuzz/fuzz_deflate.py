@@ -80,7 +80,7 @@ WORDS = [
     b"\xb2",
 ]
 
-FUZZER = Fuzzer("deflate", check, SEEDS, WORDS)
+FUZZER = Fuzzer("deflate", check, ("posthouse.gateway.deflate",), SEEDS, WORDS)
 
 
 if __name__ == "__main__":

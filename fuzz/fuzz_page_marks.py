@@ -33,7 +33,9 @@ WORDS = [
     b"_",
 ]
 
-FUZZER = Fuzzer("page_marks", check, SEEDS, WORDS, size_max=60_000)
+FUZZER = Fuzzer(
+    "page_marks", check, ("posthouse.storage.marks", "posthouse.model.ids"), SEEDS, WORDS, size_max=60_000
+)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ WORDS = [
     b"\xcf" + b"\xff" * 8,
 ]
 
-FUZZER = Fuzzer("resume_tokens", check, SEEDS, WORDS, size_max=3_000)
+FUZZER = Fuzzer("resume_tokens", check, ("posthouse.auth.resume",), SEEDS, WORDS, size_max=3_000)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def check(data: bytes) -> None:
         assert decode_server(again) == frame, f"{frame} comes back as {decode_server(again)}"
 
 
-FUZZER = Fuzzer("server_frames", check, server_messages(), JSON_WORDS)
+FUZZER = Fuzzer("server_frames", check, ("posthouse.protocol.codec",), server_messages(), JSON_WORDS)
 
 
 if __name__ == "__main__":

@@ -148,8 +148,18 @@ SEEDS = [
     BETWEEN + BETWEEN.join(_OTHERS[:13]),
 ]
 
+MODULES = (
+    "posthouse.gateway.session",
+    "posthouse.gateway.admission",
+    "posthouse.model.",
+    "posthouse.protocol.codec",
+)
 FUZZER = Fuzzer(
-    "sessions", check, SEEDS, [*JSON_WORDS, BETWEEN, BETWEEN + _SENDS[0] + BETWEEN, BETWEEN + b'{"t":"ping"}']
+    "sessions",
+    check,
+    MODULES,
+    SEEDS,
+    [*JSON_WORDS, BETWEEN, BETWEEN + _SENDS[0] + BETWEEN, BETWEEN + b'{"t":"ping"}'],
 )
 
 

@@ -98,7 +98,14 @@ WORDS = [
     b"Origin: null\r\n",
 ]
 
-FUZZER = Fuzzer("upgrade", check, SEEDS, WORDS, size_max=16_384)
+FUZZER = Fuzzer(
+    "upgrade",
+    check,
+    ("posthouse.gateway.upgrade", "posthouse.gateway.deflate"),
+    SEEDS,
+    WORDS,
+    size_max=16_384,
+)
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ WORDS = [
     b"\x00\x00\xff\xff",
 ]
 
-FUZZER = Fuzzer("websocket", check, SEEDS, WORDS)
+FUZZER = Fuzzer("websocket", check, ("posthouse.gateway.wire", "posthouse.gateway.deflate"), SEEDS, WORDS)
 
 
 if __name__ == "__main__":

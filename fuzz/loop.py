@@ -2,7 +2,8 @@
 
 A fuzzer's `check` takes an input and raises when there is a defect: any error but the documented one, a result that
 is not as promised. The loop adds two of its own: an input that takes too long, and one that takes too much memory.
-The same seed makes the same inputs; an input that broke something is saved in the corpus and is a test from then on.
+The same seed makes the same inputs; an input that broke something is saved in the corpus and is a test from then on,
+and so are the inputs that `--grow` (fuzz/growth.py) found worth keeping.
 """
 
 import argparse
@@ -33,22 +34,29 @@ class Defect(Exception):
 
 @dataclass(frozen=True)
 class Fuzzer:
-    """One parser under test. `seeds` are inputs worth changing, `words` what is worth inserting into them."""
+    """One parser under test: the code of `modules`, by the beginnings of their names. `seeds` are inputs worth
+    changing, `words` what is worth inserting into them; `cost` is how many inputs of others one of these is worth."""
 
     name: str
     check: Callable[[bytes], None]
+    modules: tuple[str, ...]
     seeds: Sequence[bytes]
     words: Sequence[bytes] = ()
     size_max: int = 70_000
+    cost: int = 1
 
     def corpus(self) -> list[Path]:
         """The saved inputs, in the order of their names."""
         return sorted(path for path in (CORPUS / self.name).glob("*") if path.is_file())
 
-    def inputs(self, seed: int) -> Iterator[bytes]:
-        """The seeds as they are, then changed ones for ever."""
-        known = [*self.seeds, *(path.read_bytes() for path in self.corpus())]
-        yield from known
+    def known(self) -> list[bytes]:
+        """Seeds and corpus."""
+        return [*self.seeds, *(path.read_bytes() for path in self.corpus())]
+
+    def inputs(self, seed: int, known: Sequence[bytes] | None = None) -> Iterator[bytes]:
+        """What is known as it is, then changed ones for ever, also of what is added to `known` meanwhile."""
+        known = self.known() if known is None else known
+        yield from list(known)
         rng = Random(f"{self.name} {seed}")
         while True:
             yield mutated(rng, known, self.words, self.size_max)
@@ -116,15 +124,17 @@ def main(fuzzer: Fuzzer) -> int:
         return max(_replay(fuzzer, path) for path in options.replay)
     seed = options.seed if options.seed is not None else time.time_ns() % 1_000_000
     began = time.monotonic()
+    run = _grow if options.grow else Fuzzer.run
     try:
-        tried = fuzzer.run(seed, options.inputs, lambda: time.monotonic() - began > options.seconds)
+        tried = run(fuzzer, seed, options.inputs, lambda: time.monotonic() - began > options.seconds)
     except Broken as broken:
         path = fuzzer.save(broken.data)
         traceback.print_exception(broken.__cause__)
         print(f"{fuzzer.name}: broken with --seed {seed}: {broken}\nsaved; replay it with --replay {path}")
         return 1
     elapsed_s = time.monotonic() - began
-    print(f"{fuzzer.name}: {tried} inputs in {elapsed_s:.1f} s with --seed {seed}, none broke it")
+    did = "are the corpus, after" if options.grow else "in"
+    print(f"{fuzzer.name}: {tried} inputs {did} {elapsed_s:.1f} s with --seed {seed}, none broke it")
     return 0
 
 
@@ -133,8 +143,17 @@ def _options(fuzzer: Fuzzer) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0, help="how long to go on")
     parser.add_argument("--seed", type=int, help="makes the same inputs again")
     parser.add_argument("--inputs", type=int, default=sys.maxsize, help="how many to try at most")
+    parser.add_argument(
+        "--grow", action="store_true", help="save what reaches new code, and no more than that"
+    )
     parser.add_argument("--replay", type=Path, nargs="+", help="try these files instead")
     return parser.parse_args()
+
+
+def _grow(fuzzer: Fuzzer, seed: int, inputs_max: int, until: Callable[[], bool]) -> int:
+    from fuzz import growth
+
+    return len(growth.save(fuzzer, growth.grown(fuzzer, seed, inputs_max, until)))
 
 
 def _replay(fuzzer: Fuzzer, path: Path) -> int:

@@ -12,6 +12,7 @@ from fuzz.loop import Broken, Defect, Fuzzer
 from fuzz.mutations import CHANGES, Change, mutated
 from spec.generate import ROOT
 
+HERE = ("tests.fuzz.",)
 SEEDS = [b'{"a":1}', b"[1,2,3]"]
 
 
@@ -42,7 +43,7 @@ def arguments(monkeypatch: pytest.MonkeyPatch, *values: str) -> None:
 def test_a_planted_defect_is_found_kept_and_found_again(
     corpus: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    planted = Fuzzer("planted", fall_over_nul, SEEDS)
+    planted = Fuzzer("planted", fall_over_nul, HERE, SEEDS)
     arguments(monkeypatch, "--seconds", "30", "--seed", "7")
     assert loop.main(planted) == 1
     assert "broken with --seed 7" in capsys.readouterr().out
@@ -58,13 +59,13 @@ def test_a_parser_without_defects_passes(
     corpus: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments(monkeypatch, "--inputs", "50", "--seed", "7")
-    assert loop.main(Fuzzer("sound", refuse_nothing, SEEDS)) == 0
+    assert loop.main(Fuzzer("sound", refuse_nothing, HERE, SEEDS)) == 0
     assert "50 inputs" in capsys.readouterr().out
     assert not list(corpus.iterdir())
 
 
 def test_an_input_that_takes_too_much_memory_is_a_defect(corpus: Path) -> None:
-    hoarder = Fuzzer("hoarder", hoard, SEEDS)
+    hoarder = Fuzzer("hoarder", hoard, HERE, SEEDS)
     hoarder.try_input(SEEDS[0], with_memory=True)
     with pytest.raises(Defect, match="MiB of memory"):
         hoarder.try_input(SEEDS[1], with_memory=True)
@@ -73,7 +74,7 @@ def test_an_input_that_takes_too_much_memory_is_a_defect(corpus: Path) -> None:
 def test_an_input_that_takes_too_long_is_a_defect(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spent = iter([0.0, loop.CPU_S_MAX / 2, 10.0, 10.1 + loop.CPU_S_MAX])
     monkeypatch.setattr("fuzz.loop.time.process_time", lambda: next(spent))
-    slow = Fuzzer("slow", refuse_nothing, SEEDS)
+    slow = Fuzzer("slow", refuse_nothing, HERE, SEEDS)
     slow.try_input(SEEDS[0])
     with pytest.raises(Defect, match="s of CPU"):
         slow.try_input(SEEDS[0])
@@ -81,7 +82,7 @@ def test_an_input_that_takes_too_long_is_a_defect(corpus: Path, monkeypatch: pyt
 
 def test_the_same_seed_makes_the_same_inputs_and_another_one_others(corpus: Path) -> None:
     def some(seed: int) -> list[bytes]:
-        inputs = Fuzzer("sound", refuse_nothing, SEEDS).inputs(seed)
+        inputs = Fuzzer("sound", refuse_nothing, HERE, SEEDS).inputs(seed)
         return [next(inputs) for _ in range(50)]
 
     assert some(1) == some(1)
@@ -91,7 +92,7 @@ def test_the_same_seed_makes_the_same_inputs_and_another_one_others(corpus: Path
 
 def test_a_broken_run_names_the_input(corpus: Path) -> None:
     with pytest.raises(Broken) as caught:
-        Fuzzer("planted", fall_over_nul, [b"\x00"]).run(1, 10, lambda: False)
+        Fuzzer("planted", fall_over_nul, HERE, [b"\x00"]).run(1, 10, lambda: False)
     assert caught.value.data == b"\x00"
 
 
