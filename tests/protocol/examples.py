@@ -2,7 +2,7 @@
 
 from enum import Enum
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
 from hypothesis import strategies as st
@@ -30,6 +30,8 @@ def values(type_: Any) -> Strategy:
     if type_ in PLAIN:
         return PLAIN[type_]
     arguments = get_args(type_)
+    if get_origin(type_) is Annotated:
+        return values(arguments[0])
     if isinstance(type_, UnionType):
         return st.one_of([values(each) for each in arguments])
     if get_origin(type_) is tuple:
