@@ -230,6 +230,18 @@ async def test_that_holds_as_well_when_the_database_refuses() -> None:
         assert ann.ended == Code.FLOOD
 
 
+async def test_who_repeats_refused_sends_only_to_have_them_refused_for_good_is_disconnected() -> None:
+    """What was held back behind the first try stays barred, and that keeps a place as well (G7)."""
+    async with hall(flooding(limits=True)) as it:
+        ann = await it.enter("ann")
+        ann.send("c", "k")
+        await settled()
+        for number in range(FLOOD_HELD_CONVERSATIONS_MAX + 3):
+            ann.send(f"c{number}", "k")
+            ann.send(f"c{number}", "k", reply_to=-1)
+        assert ann.ended == Code.FLOOD
+
+
 async def test_a_lane_keeps_no_long_strings() -> None:
     """A refusal for now is remembered by its ids, so those are checked before anything that passes by itself."""
     async with hall(limits=GatewayLimits(in_flight_max=1)) as it:

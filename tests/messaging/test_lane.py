@@ -2,6 +2,7 @@
 
 from collections import deque
 
+import pytest
 from hypothesis import given, strategies as st
 
 from posthouse.messaging.lane import Lane
@@ -67,6 +68,34 @@ def test_what_was_barred_stays_so_when_the_repetition_is_refused_in_its_turn() -
     assert not lane.admits("c", second)
     lane.settled("c", again)
     assert lane.admits("c", lane.enter("c", "2"))
+
+
+@pytest.mark.parametrize("code", [None, Code.NOT_MEMBER])
+def test_a_repetition_that_is_settled_leaves_nothing_behind(code: Code | None) -> None:
+    """G7: whatever entered before it has had its turn, also when it is refused for good."""
+    lane = Lane()
+    for conv in map(str, range(100)):
+        lane.refused(conv, "1", lane.enter(conv, "1"), Code.UNAVAILABLE)
+        again = lane.enter(conv, "1")
+        if code is None:
+            lane.settled(conv, again)
+        else:
+            lane.refused(conv, "1", again, code)
+    assert len(lane) == 0
+
+
+def test_a_repetition_that_is_turned_away_for_good_does_not_let_in_what_waited_behind_the_first_try() -> None:
+    """Its successors may have been held back already. What bars them counts for as long as it is kept (G7)."""
+    lane = Lane()
+    first, second = lane.enter("c", "1"), lane.enter("c", "2")
+    lane.refused("c", "1", first, Code.UNAVAILABLE)
+    lane.turned_away("c", "1", lane.enter("c", "1"), Code.INVALID_CONTENT)
+    assert not lane.admits("c", second)
+    assert len(lane) == 1
+    third = lane.enter("c", "3")
+    assert lane.admits("c", third)
+    lane.settled("c", third)
+    assert len(lane) == 0
 
 
 EVENTS = st.sampled_from(

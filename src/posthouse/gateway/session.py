@@ -231,7 +231,7 @@ class Session:
             self._sending += 1
             self.host.commit.submit(self._append(frame), self._outcome, lane, number, self.id)
             return
-        lane.refused(frame.conv, frame.client_id, number, refused.code)
+        lane.turned_away(frame.conv, frame.client_id, number, refused.code)
         self._answer_send(frame.conv, frame.client_id, refused, retry_after_ms)
 
     def _check(self, frame: Send) -> Refused | None:

@@ -29,7 +29,8 @@ class Lane:
         self._last = 0
 
     def __len__(self) -> int:
-        return len(self._held)
+        """How much is kept: conversations that are held, or stretches that are barred, whichever are more."""
+        return max(len(self._held), sum(map(len, self._barred.values())))
 
     def enter(self, conv: str, client_id: str) -> int:
         """A send arrives: its number, or 0 when it is held back."""
@@ -50,24 +51,37 @@ class Lane:
         return hold is None or hold.repeated > 0 or number <= hold.refused
 
     def refused(self, conv: str, client_id: str, number: int, code: Code) -> None:
-        """A send was refused: for now, it holds back its successors; for good, it is settled."""
-        hold = self._held.get(conv)
+        """A send had its turn and was refused: for now, it holds back its successors; for good, it is settled."""
         if action_of(code) is not Action.RETRY:
-            if hold is not None and hold.repeated == number:
-                del self._held[conv]
-        elif hold is None or ((hold.repeated or number < hold.refused) and self.admits(conv, number)):
+            self.settled(conv, number)
+            return
+        hold = self._held.get(conv)
+        if hold is None or ((hold.repeated or number < hold.refused) and self.admits(conv, number)):
             self._held[conv] = _Hold(client_id, number)
+
+    def turned_away(self, conv: str, client_id: str, number: int, code: Code) -> None:
+        """A send was refused before its turn. For good, it is settled too, but what entered before it may still wait:
+        that stays barred."""
+        if action_of(code) is Action.RETRY:
+            self.refused(conv, client_id, number, code)
+        else:
+            self._end_hold(conv, number)
 
     def settled(self, conv: str, number: int) -> None:
         """A send is in the log. Whatever entered before it has been dealt with."""
-        if self._held and (hold := self._held.get(conv)) is not None and hold.repeated == number:
-            del self._held[conv]
+        if self._held:
+            self._end_hold(conv, number)
         if self._barred and conv in self._barred:
             left = [span for span in self._barred[conv] if span[1] > number]
             if left:
                 self._barred[conv] = left
             else:
                 del self._barred[conv]
+
+    def _end_hold(self, conv: str, number: int) -> None:
+        hold = self._held.get(conv)
+        if hold is not None and hold.repeated == number:
+            del self._held[conv]
 
     def _bar(self, conv: str, after: int, before: int) -> None:
         """Nothing that entered between these two may be committed. A repetition refused in its turn widens the span."""
