@@ -183,6 +183,26 @@ async def test_a_database_that_is_away_keeps_waiting_only_those_who_live_there(
     assert tasks.crashes == 0
 
 
+async def test_what_happened_to_one_user_is_written_in_order_whatever_is_refused(
+    tasks: Tasks, clock: ManualClock
+) -> None:
+    """G3: read together, and the first of it is refused for now, as at a database that is back that very moment."""
+    bench = RosterBench(clock)
+    for seq, kind in enumerate((MEMBER_JOINED, MEMBER_LEFT, MEMBER_JOINED), start=1):
+        bench.feed.add(membership("c", seq, kind, ["ann", "ben"]))
+    refusals = [Refused(Code.UNAVAILABLE, "away")] * 2
+    bench.accounts.answer = lambda append: (
+        refusals.pop() if append.conv == "~ann" and append.client_id == "1:c" and refusals else None
+    )
+    tasks.supervise("roster", bench.roster.run)
+    await clock.advance(0.1)
+    await clock.advance(5)
+    for log in ("~ann", "~ben"):
+        kinds = [kind for each, kind, _ in bench.accounts.said() if each == log]
+        assert kinds == [ACCOUNT_JOINED, ACCOUNT_LEFT, ACCOUNT_JOINED]
+    assert bench.feed.positions["roster"] == bench.feed.entries[-1].position
+
+
 async def test_a_new_reader_makes_good_what_the_one_before_owed(clock: ManualClock) -> None:
     bench = RosterBench(clock)
     bench.feed.add(membership("c", 1, users=["ann", "ben"]))

@@ -91,15 +91,29 @@ class Roster:
     async def _apply(self, appends: Iterable[Append]) -> None:
         left = iter(appends)
         while some := list(islice(left, APPENDS_MAX)):
-            now = [append for append in some if not self._owes(append)]
-            tasks = [start(_written(self._append(append))) for append in now]
-            if tasks:
-                await asyncio.wait(tasks, timeout=APPEND_TIMEOUT_S)
-            for append, task in zip(now, tasks, strict=True):
-                self._settle(append, task.result() if task.done() else None)
-                task.cancel()  # no more than the wait: what is on its way to a database is not taken back
+            while some:
+                now, some = self._next(some)
+                tasks = [start(_written(self._append(append))) for append in now]
+                if tasks:
+                    await asyncio.wait(tasks, timeout=APPEND_TIMEOUT_S)
+                for append, task in zip(now, tasks, strict=True):
+                    self._settle(append, task.result() if task.done() else None)
+                    task.cancel()  # no more than the wait: what is on its way to a database is not taken back
         if self.owed > OWED_ENTRIES_MAX:
             raise StorageUnavailable(f"{self.owed} account entries cannot be written now")
+
+    def _next(self, some: Iterable[Append]) -> tuple[list[Append], list[Append]]:
+        """What may be written now, and what must wait for it: of a user's comings to and goings from one conversation
+        one at a time, lest the first be refused for now and the second not."""
+        now: dict[tuple[LogKey, str], Append] = {}
+        later: list[Append] = []
+        for append in some:
+            key = (append.app, append.conv), _conversation(append)
+            if key in now:
+                later.append(append)
+            elif not self._owes(append):
+                now[key] = append
+        return list(now.values()), later
 
     def _owes(self, append: Append) -> bool:
         """Of one account, what comes later waits for what could not be written."""
@@ -121,6 +135,12 @@ class Roster:
 
 async def _written(writing: Awaitable[Outcome]) -> Outcome:
     return await writing
+
+
+def _conversation(append: Append) -> str:
+    """The one that an account entry is about."""
+    assert isinstance(append.change, InboxChange)
+    return append.change.conv
 
 
 def account_appends(item: FeedEntry) -> list[Append]:
