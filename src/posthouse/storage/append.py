@@ -12,7 +12,7 @@ import msgspec
 
 from posthouse.model.conversation import may_send
 from posthouse.model.entry import COUNTING_KINDS, CUSTOM_PREFIX, MESSAGE
-from posthouse.protocol.codes import Code
+from posthouse.protocol.codes import Action, Code, action_of
 from posthouse.storage.base import (
     FUTURE_MS_MAX,
     REPEAT_WINDOW_MS,
@@ -78,6 +78,12 @@ def unsure(batch: Sequence[Append], planned: Plan) -> list[SendKey]:
     pairs = zip(batch, planned.outcomes, strict=True)
     late = [append for append, outcome in pairs if type(outcome) is not Appended or outcome.duplicate]
     return needs(late).sends if late else []
+
+
+def refused_for_now(outcomes: Sequence[Outcome]) -> Refused | None:
+    """The first refusal that is to be repeated, if there is one: what follows in a batch must not overtake it (G3)."""
+    refusals = (outcome for outcome in outcomes if isinstance(outcome, Refused))
+    return next((each for each in refusals if action_of(each.code) is Action.RETRY), None)
 
 
 class Repeats:

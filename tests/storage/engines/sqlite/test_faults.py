@@ -20,8 +20,10 @@ from posthouse.storage.base import (
     StorageUnavailable,
     User,
 )
-from posthouse.storage.engines.sqlite import connection
+from posthouse.storage.engines.sqlite import appending, connection
+from posthouse.storage.engines.sqlite.appending import _commit
 from posthouse.storage.engines.sqlite.database import SqliteDatabase
+from posthouse.storage.rows import EntryRow
 from posthouse.testing.contracts.storage import Talk
 from posthouse.testing.faults_sqlite import Disk, flip_bytes
 
@@ -172,6 +174,32 @@ async def test_an_append_the_database_refuses_harms_only_itself(
     seqs = [outcome.seq for outcome in outcomes if isinstance(outcome, Appended)]
     assert seqs == list(range(2, 2 + len(seqs)))
     assert await talk.texts("g") == [str(n) for n in range(8) if n not in poisoned]
+
+
+async def test_what_follows_a_send_that_is_refused_for_now_does_not_overtake_it(
+    talk: Talk, path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G3: of a batch that is halved, one half meets a full disk, and the next one would find room again."""
+    await talk.start("g", "ann")
+    raw = apsw.Connection(str(path))
+    raw.execute("""CREATE TRIGGER poison BEFORE INSERT ON entry WHEN NEW.kind = 'x.poison'
+        BEGIN SELECT RAISE(ABORT, 'poison'); END""")
+    raw.close()
+    commits: list[bool] = []
+
+    def commit(connection: apsw.Connection, newest: EntryRow) -> None:
+        commits.append(True)
+        disk.writes_fail = apsw.FullError if len(commits) == 1 else None
+        _commit(connection, newest)
+
+    monkeypatch.setattr(appending, "_commit", commit)
+    batch = [talk.send("g", "ann", "0", kind="x.poison"), *(talk.send("g", "ann", each) for each in "123")]
+    outcomes = await talk.append(*batch)
+    codes = [outcome.code for outcome in outcomes if isinstance(outcome, Refused)]
+    assert codes == [Code.INVALID_REQUEST, Code.STORAGE_FULL, Code.STORAGE_FULL, Code.STORAGE_FULL]
+    disk.writes_fail = None
+    await talk.done(*batch[1:])
+    assert await talk.texts("g") == ["1", "2", "3"]
 
 
 async def test_a_lock_held_elsewhere_refuses_sends_and_not_reads(

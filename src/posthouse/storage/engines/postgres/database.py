@@ -16,7 +16,7 @@ from posthouse.model.entry import Entry
 from posthouse.model.ids import account_id, shard_of
 from posthouse.protocol.codes import Code
 from posthouse.protocol.frames import MemberCursor
-from posthouse.storage.append import SHARDS, Repeats, needs
+from posthouse.storage.append import SHARDS, Repeats, needs, refused_for_now
 from posthouse.storage.base import (
     Append,
     Charter,
@@ -220,10 +220,8 @@ class PostgresDatabase:
         """Find the append that spoils the batch, so that it harms only itself."""
         half = len(batch) // 2
         first = await self.append(batch[:half])
-        unsettled = next(
-            (each for each in first if isinstance(each, Refused) and each.code in _RETRYABLE), None
-        )
-        if unsettled is not None:  # what follows must not overtake it
+        unsettled = refused_for_now(first)
+        if unsettled is not None:
             return [*first, *[unsettled] * (len(batch) - half)]
         return [*first, *await self.append(batch[half:])]
 
@@ -411,9 +409,6 @@ class PostgresDatabase:
     def _let_go(self, alive: set[Backend]) -> None:
         self._writer.drop_abandoned(alive)
         self._prober.drop_abandoned(alive)
-
-
-_RETRYABLE = (Code.UNAVAILABLE, Code.STORAGE_FULL, Code.MOVED)
 
 
 def _refusal(error: StorageError) -> Refused:

@@ -12,7 +12,7 @@ import apsw
 import msgspec
 
 from posthouse.protocol.codes import Code
-from posthouse.storage.append import Repeats, needs, plan, unsure
+from posthouse.storage.append import Repeats, needs, plan, refused_for_now, unsure
 from posthouse.storage.base import Append, Outcome, Refused, StorageError, StorageFull
 from posthouse.storage.engines.sqlite.bulk import Bulk
 from posthouse.storage.engines.sqlite.errors import OF_ONE_ROW, mapped
@@ -77,8 +77,11 @@ def append(
         note(mapped(error))
         return refusals(batch, mapped(error))
     half = len(batch) // 2
-    halves = (batch[:half], batch[half:])
-    return [outcome for part in halves for outcome in append(connection, part, now_ms, shards, repeats, note)]
+    first = append(connection, batch[:half], now_ms, shards, repeats, note)
+    unsettled = refused_for_now(first)
+    if unsettled is not None:
+        return [*first, *[unsettled] * (len(batch) - half)]
+    return [*first, *append(connection, batch[half:], now_ms, shards, repeats, note)]
 
 
 def refusals(batch: Sequence[Append], error: StorageError) -> list[Outcome]:
