@@ -57,6 +57,25 @@ async def test_a_resume_names_every_log_with_more_and_no_other() -> None:
         assert welcome["changed"] == {"b": 2, "c": 1}
 
 
+@pytest.mark.parametrize(("question", "log"), [("heads", "c"), ("inboxes", "~ann")])
+async def test_what_is_committed_while_someone_is_let_in_is_found_by_looking_again(
+    question: str, log: str
+) -> None:
+    """The poller takes its place in the feed beyond an entry whose hint was lost, and has the rooms look. Where they
+    stand was asked for before that entry, and is answered only now."""
+    async with hall() as it:
+        it.database.found("c", "ann")
+        it.database.hold(question)
+        ann = await knocking(it, "ann", resume=it.resume("ann", c=1, account_ann=1))
+        it.database.message(log)
+        it.gateway.tasks.spawn("look again", it.gateway.audience.recheck())
+        await settled()
+        it.database.release(question)
+        await until(lambda: ann.heard("welcome"))
+        await settled()
+        assert ann.welcome.get("changed", {}) == {log: 2} or ann.entries() == [(log, 2)]
+
+
 async def test_a_resume_that_missed_more_than_a_frame_can_name_starts_afresh() -> None:
     """P-10.6: without `reset`, for the positions were right; the list comes in pages."""
     async with hall(limits=GatewayLimits(page_bytes_max=2_000)) as it:

@@ -172,10 +172,14 @@ class Audience:
             self._tasks.spawn("recheck", self._recheck_lost(lost))
 
     async def recheck(self, concerned: Callable[[LogKey], bool] = lambda key: True) -> None:
-        """Have the rooms concerned ask how far their logs go: hints may have been lost. Raises `StorageError`."""
+        """Have the rooms concerned ask how far their logs go: hints may have been lost. Raises `StorageError`.
+
+        Also those whose head is being asked for: that answer may be older than the place in the feed that the poller
+        has taken.
+        """
         asked: dict[str, list[str]] = {}
         for room in self.rooms.all():
-            if room.head is not None and concerned(room.key):
+            if concerned(room.key):
                 asked.setdefault(room.key[0], []).append(room.key[1])
         unknown = 0
         for app, convs in asked.items():
