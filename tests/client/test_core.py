@@ -11,7 +11,7 @@ from posthouse.client.connection import State
 from posthouse.client.core import Core
 from posthouse.client.endpoints import parse_addresses
 from posthouse.client.errors import SendRefused
-from posthouse.client.events import Disconnected, Event
+from posthouse.client.events import Disconnected, EntryReceived, Event
 from posthouse.client.host import Order, Saved, Sent, Settings
 from posthouse.client.outbox import Item, item_of
 from posthouse.kit.clock import ManualClock
@@ -133,6 +133,125 @@ def test_a_repair_that_live_entries_made_needless_leaves_nothing_to_do_at_once()
     assert core.sync.timelines.applied("room") == 1
     core.flush()
     assert core.due > core._clock.monotonic()
+
+
+class Listed:
+    """A core whose server lists and logs as told, and whose time passes by itself."""
+
+    def __init__(self, **saved: Any) -> None:
+        self.core, self.host = live_core(**saved)
+        self.items: list[dict[str, Any]] = []
+        self.logs: dict[str, list[dict[str, Any]]] = {"~ann": []}
+        self.lists = 0
+        self.answer()
+
+    def answer(self) -> None:
+        """Answer what is asked, until nothing more is."""
+        while frames := said(self.core):
+            for frame in frames:
+                if isinstance(frame, List):
+                    self.lists += 1
+                    self.hear(t="conversations", ref=frame.ref, items=self.items)
+                elif isinstance(frame, Fetch):
+                    page = [entry for entry in self.logs[frame.conv] if entry["seq"] > (frame.after or 0)]
+                    head = len(self.logs[frame.conv])
+                    self.hear(
+                        t="entries", ref=frame.ref, conv=frame.conv, entries=page, head=head,
+                        first_seq=1, complete=True,
+                    )  # fmt: skip
+
+    def hear(self, **frame: Any) -> None:
+        self.core.received(msgspec.json.encode(frame))
+
+    def write(self, log_id: str, kind: str = "message", **body: Any) -> dict[str, Any]:
+        log = self.logs.setdefault(log_id, [])
+        log.append(NEXT | {"conv": log_id, "seq": len(log) + 1, "kind": kind, "body": body})
+        return log[-1]
+
+    def wait(self, seconds: float) -> None:
+        clock = self.core._clock
+        assert isinstance(clock, ManualClock)
+        until = clock.monotonic() + seconds
+        while clock.monotonic() < until:
+            clock._elapsed = max(clock.monotonic() + 0.01, min(self.core.due, until))
+            self.core.tick()
+            self.answer()
+            self.hear(t="pong")
+
+    def name(self, conv: str, joined_seq: int = 1) -> None:
+        self.items.append(
+            {
+                "conv": conv, "kind": "group", "role": "member", "head": len(self.logs[conv]), "first_seq": 1,
+                "joined_seq": joined_seq, "members": 2, "unread": 1,
+            }
+        )  # fmt: skip
+
+    @property
+    def got(self) -> list[tuple[str, int]]:
+        events = [event for event in self.host.events if isinstance(event, EntryReceived)]
+        return [(event.conv, event.seq) for event in events]
+
+
+def test_a_conversation_that_the_list_has_missed_is_found_by_listing_again() -> None:
+    """P-9.11, P-10.6: it became active between two pages, and all that comes of it is its entries."""
+    it = Listed()
+    for _ in range(6):
+        it.write("room")
+    it.hear(t="entry", entry=it.write("room"))
+    it.hear(t="heads", heads={"room": 8})
+    it.write("room")
+    it.name("room")
+    it.answer()
+    assert it.got == []
+    it.wait(20)
+    assert it.got == [("room", 7), ("room", 8)], "from the first that was heard of on"
+    it.hear(t="entry", entry=it.write("room"))
+    assert it.got[2:] == [("room", 9)]
+    it.wait(60)
+    assert it.lists == 2
+
+
+def test_a_conversation_that_the_account_log_names_meanwhile_begins_where_it_says() -> None:
+    """It is in the list already, and the hint of the joining was lost."""
+    it = Listed()
+    for _ in range(4):
+        it.write("room")
+    it.write("room", "member.joined", users=["ann"])
+    it.write("room")
+    it.hear(t="entry", entry=it.write("room"))
+    it.name("room", joined_seq=5)
+    it.write("~ann", "conversation.joined", conv="room", joined_seq=5)
+    it.logs["room"][:4] = []
+    it.wait(20)
+    assert it.got == [("room", 5), ("room", 6), ("room", 7)]
+
+
+def test_a_log_that_nothing_ever_names_is_looked_for_once_each_time_it_is_heard_of() -> None:
+    it = Listed()
+    for lists in (2, 3):
+        it.hear(t="heads", heads={"room": 8})
+        it.wait(60)
+        assert (it.lists, it.got) == (lists, [])
+
+
+def test_a_search_that_is_cut_short_is_begun_again_in_the_next_session() -> None:
+    it = Listed()
+    it.hear(t="entry", entry=it.write("room"))
+    it.name("room")
+    it.core.flush()
+    clock = it.core._clock
+    assert isinstance(clock, ManualClock)
+    while not any(isinstance(frame, List) for frame in said(it.core)):
+        clock._elapsed = max(clock.monotonic() + 0.01, it.core.due)
+        it.core.tick()
+        it.hear(t="pong")
+    it.core.lost(1006, "")
+    clock._elapsed = it.core.due
+    it.core.tick()
+    reach(it.core)
+    it.hear(**(WELCOME | {"resumed": True}))
+    it.wait(20)
+    assert it.got == [("room", 1)]
 
 
 def test_positions_kept_before_the_first_list_was_complete_are_not_resumed_from() -> None:

@@ -108,6 +108,7 @@ class Core:
             self.connection.due,
             self.route.look_at,
             self.sync.timelines.due,
+            self.sync.seek_at,
             self.outbox.due,
             self.requests.due,
             self.sync.cursors.due,

@@ -4,6 +4,7 @@ Delivers through `host.emit`; an entry that finds no room there is not delivered
 """
 
 from collections.abc import Callable
+from math import inf
 
 import msgspec
 
@@ -51,6 +52,9 @@ class AccountBody(msgspec.Struct):
     left_seq: int = 0
 
 
+UNKNOWN_WAIT_S = 5.0
+"""How long what was heard of a conversation may wait for the account log to name it; then they are listed again."""
+
 _decode_account = msgspec.json.Decoder(AccountBody).decode
 
 
@@ -58,8 +62,8 @@ class Sync:
     """One client's logs. `restart` is called with a reason when the session cannot be used."""
 
     __slots__ = (
-        "_account", "_clock", "_emit", "_fresh", "_host", "_receipts", "_requests", "_restart", "_settings",
-        "cursors", "device", "synced", "timelines", "touched", "user", "views",
+        "_account", "_clock", "_emit", "_found", "_fresh", "_host", "_listing", "_receipts", "_requests", "_restart",
+        "_settings", "_sought", "cursors", "device", "seek_at", "synced", "timelines", "touched", "user", "views",
     )  # fmt: skip
 
     def __init__(
@@ -79,8 +83,14 @@ class Sync:
         """True once it is known what each conversation lacks."""
         self.touched = False
         """Set when delivering an entry has left something to do."""
+        self.seek_at = inf
+        """When the conversations are listed again for what was heard of unknown ones."""
         self._account = account_id(saved.user)
         self._fresh = not saved.listed
+        self._listing = False
+        self._sought: dict[str, int] = {}
+        """Unknown logs that are looked for in the list, with the first seq that was heard of each."""
+        self._found: list[Summary] = []
         self._settings = settings
         self._requests = requests
         self._clock = clock
@@ -107,6 +117,7 @@ class Sync:
         if not self._fresh:
             self.timelines.reset()
             self.views.reset()
+            self._sought.clear()
             self._fresh = True
             self._host.emit(Reset("the server's log went back in time"))
 
@@ -129,6 +140,8 @@ class Sync:
 
     def lose_connection(self) -> None:
         """The session is gone."""
+        self._listing = False
+        self._found.clear()
         self.timelines.lose_connection()
         self.cursors.lose_connection()
 
@@ -138,6 +151,7 @@ class Sync:
         def build(ref: int) -> Frame:
             return List(ref=ref, page=page, limit=LIST_LIMIT_MAX)
 
+        self._listing = True
         self._requests.ask(build, self._take_list, lasts=False)
 
     def _take_list(self, answer: Answer | Error) -> None:
@@ -149,8 +163,9 @@ class Sync:
         if answer.next_page:
             self._list(answer.next_page)
         else:
-            self._fresh = False
+            self._fresh = self._listing = False
             self.synced = True
+            self._end_search()
 
     def _take_summary(self, summary: Summary) -> None:
         conv = summary.conv
@@ -160,6 +175,40 @@ class Sync:
         elif self._fresh and not summary.left:
             begin = max(0, summary.joined_seq - 1) if self._settings.catch_up_all else summary.head
             self._begin(conv, begin, summary.head)
+        elif conv in self._sought and not summary.left:
+            self._found.append(summary)
+
+    # What the list has missed: conversations that became active while its pages were read (P-9.11, P-10.6)
+
+    def _seek(self, now: float) -> None:
+        """List the conversations again when something was heard of one that neither list nor account log has named."""
+        if self._found and self.timelines.in_step(self._account):
+            self._begin_found()
+        waits = self._listing or self._found or not self.synced or not self.timelines.in_step(self._account)
+        if waits or not (self._sought or self.timelines.unknown):
+            self.seek_at = inf
+        elif self.seek_at == inf:
+            self.seek_at = now + UNKNOWN_WAIT_S
+        elif now >= self.seek_at:
+            self.seek_at = inf
+            self._sought = self.timelines.take_unknown() | self._sought
+            self._list("")
+
+    def _end_search(self) -> None:
+        """Whoever has joined one of them lately begins it where the account log says: that is read to its end first."""
+        if self._found:
+            self.timelines.note_head(self._account, INTEGER_MAX)
+        else:
+            self._sought.clear()
+
+    def _begin_found(self) -> None:
+        """Begin with the first entry that was heard of."""
+        found, self._found = self._found, []
+        for summary in found:
+            if self.timelines.applied(summary.conv) is None:
+                first = max(summary.joined_seq, min(self._sought[summary.conv], summary.head))
+                self._begin(summary.conv, first - 1, summary.head)
+        self._sought.clear()
 
     def _begin(self, log: str, applied: int, target: int = 0) -> None:
         self._host.note(log, applied)
@@ -236,6 +285,7 @@ class Sync:
     def work(self, now: float) -> None:
         """Ask for what is due: missing ranges, and cursors to be made durable."""
         self.touched = False
+        self._seek(now)
         self.cursors.schedule(now)
         for fetching in self.timelines.fetches(now):
             self._fetch(fetching)

@@ -44,6 +44,13 @@ class Fetching(NamedTuple):
     limit: int
 
 
+class Heard(NamedTuple):
+    """The first and the newest seq that were heard of a log before it has begun."""
+
+    first: int
+    newest: int
+
+
 class Repair:
     """What one log lacks: entries up to `target`; `held` came early."""
 
@@ -87,7 +94,7 @@ class Timelines:
         self._behind: dict[str, Timeline] = {}
         self._ready: deque[str] = deque()
         self._fetching = 0
-        self._unknown: dict[str, int] = {}
+        self._unknown: dict[str, Heard] = {}
         self._unknown_lost = False
         self.duplicates = 0
         self.gaps = 0
@@ -113,8 +120,23 @@ class Timelines:
     def start(self, log: str, applied: int, target: int = 0) -> None:
         """Begin a log after entry `applied`, and fetch what is known to lie beyond."""
         self._logs[log] = Timeline(applied)
-        heard = self._unknown.pop(log, applied + 1 if self._unknown_lost else 0)
-        self.note_head(log, max(target, heard))
+        heard = self._unknown.pop(log, None)
+        newest = heard.newest if heard is not None else applied + 1 if self._unknown_lost else 0
+        self.note_head(log, max(target, newest))
+
+    @property
+    def unknown(self) -> bool:
+        """True while something was heard of logs that have not begun."""
+        return bool(self._unknown)
+
+    def take_unknown(self) -> dict[str, int]:
+        """The first seq that was heard of each log that has not begun; they are forgotten."""
+        unknown, self._unknown = self._unknown, {}
+        return {log: heard.first for log, heard in unknown.items()}
+
+    def in_step(self, log: str) -> bool:
+        """True when nothing is missing of a log, for all that is known."""
+        return log not in self._behind
 
     def forget(self, log: str) -> None:
         """The log is no longer this user's."""
@@ -267,7 +289,8 @@ class Timelines:
             self._unknown.clear()
             self._unknown_lost = True
             self.overflows += 1
-        self._unknown[log] = max(seq, self._unknown.get(log, 0))
+        first, newest = self._unknown.get(log, (seq, seq))
+        self._unknown[log] = Heard(min(first, seq), max(newest, seq))
 
     def _put_behind(self, log: str, timeline: Timeline, target: int, mode: Mode, due: float = inf) -> Repair:
         repair = timeline.repair = Repair(target, mode, due)
