@@ -124,6 +124,14 @@ class ScriptedServer:
         body = {"conv": conv, "joined_seq": joined["seq"]}
         await self._append(f"~{user}", "conversation.joined", body, "", "", "")
 
+    async def leave(self, conv: str, user: str) -> None:
+        """Remove a user, with the entry in both logs."""
+        left = await self._append(conv, "member.left", {"users": [user]}, "", "", "")
+        del self.members[conv][user]
+        self.logs.setdefault(f"~{user}", [])
+        body = {"conv": conv, "left_seq": left["seq"]}
+        await self._append(f"~{user}", "conversation.left", body, "", "", "")
+
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something the server sees has become true."""
         async with asyncio.timeout(5), self.changed:

@@ -11,6 +11,8 @@ import pytest
 
 from posthouse.client import (
     Client,
+    ConversationJoined,
+    ConversationLeft,
     MessageReceived,
     OutboxFull,
     StoreFailed,
@@ -20,7 +22,7 @@ from posthouse.client import (
 from posthouse.client.host import Saved
 from posthouse.client.outbox import Item, item_of
 from posthouse.client.store import Store
-from tests.client.conftest import Clients, entries, next_event, texts, until
+from tests.client.conftest import Clients, core_of, entries, next_event, texts, until
 from tests.client.scripted import Frame, Link, ScriptedServer
 
 
@@ -219,6 +221,71 @@ async def test_a_reader_goes_on_where_it_stopped(
     second = await clients.open(store=path)
     assert await entries(second, 4) == [("room", seq) for seq in (4, 5, 6, 7)]
     assert server.hellos[1]["resume"]["positions"]["room"] == 3
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+async def test_what_was_not_read_of_a_conversation_that_was_left_comes_after_the_restart(
+    server: ScriptedServer, clients: Clients, path: Path, comes_back: bool
+) -> None:
+    """P-9.13: that it was left had arrived, and was not read either."""
+    server.add("room", "ann")
+    first = await clients.open(store=path)
+    for number in range(3):
+        await server.entry("room", str(number))
+    assert await entries(first, 1) == [("room", 1)]
+    first._shell.stream.mark_taken()
+    await server.leave("room", "ann")
+    if comes_back:
+        await server.join("room", "ann")
+    await until(lambda: core_of(first).sync.timelines.applied("~ann") == 1 + comes_back)
+    await first.close()
+    server.members["room"].clear()
+    second = await clients.open(store=path)
+    seen = [("room", seq) for seq in range(2, 5 + comes_back)]
+    assert await entries(second, len(seen)) == seen
+
+
+@pytest.mark.parametrize("calls_back", [False, True])
+async def test_a_conversation_that_was_left_is_not_kept_once_that_was_read(
+    server: ScriptedServer, clients: Clients, path: Path, calls_back: bool
+) -> None:
+    server.add("room", "ann")
+    client = clients.make(store=path)
+    left = asyncio.Event()
+    if calls_back:
+        client.on(ConversationLeft)(lambda event: left.set())
+    await client.start()
+    await client.wait_connected()
+    await server.entry("room", "1")
+    await server.leave("room", "ann")
+    if calls_back:
+        await left.wait()
+    else:
+        await next_event(client, ConversationLeft)
+        client._shell.stream.mark_taken()
+    await client.close()
+    assert await positions(path) == {"~ann": 1}
+
+
+async def test_who_is_a_member_again_at_once_keeps_their_place(
+    server: ScriptedServer, clients: Clients, path: Path
+) -> None:
+    """Of a restart just after the news of it was read, and before anything else was."""
+    server.add("room", "ann")
+    client = await clients.open(store=path)
+    await server.leave("room", "ann")
+    await server.join("room", "ann")
+    await next_event(client, ConversationJoined)
+    client._shell.stream.mark_taken()
+    await client.close()
+    assert await positions(path) == {"~ann": 2, "room": 1}
+
+
+async def positions(path: Path) -> dict[str, int]:
+    store = Opened(path).store
+    saved = (await store.open()).saved
+    await store.close()
+    return dict(saved.positions)
 
 
 async def test_an_event_whose_handling_failed_comes_again_after_the_restart(

@@ -229,7 +229,10 @@ class Shell:
     def note(self, log: str, seq: int | None) -> None:
         """A log's delivery begins after `seq`, or the log is forgotten."""
         if self._store is not None:
-            self._store.note(log, seq)
+            if seq is None:
+                self._store.note(log, None)
+            else:
+                self._store.begin(log, seq)
             self._write_soon()
 
     def remember(self, saved: Saved) -> None:
@@ -458,7 +461,14 @@ class Shell:
         """The application has had an event: after a restart it goes on behind it."""
         if self._store is None or self.core is None:
             return
+        store, account = self._store, account_id(self.core.user)
         if isinstance(event, EntryReceived):
-            self.note(event.entry.conv, event.entry.seq)
-        elif isinstance(event, ConversationJoined | ConversationLeft):
-            self.note(account_id(self.core.user), event.seq)
+            store.note(event.entry.conv, event.entry.seq)
+        elif isinstance(event, ConversationJoined):
+            store.note(account, event.seq)
+            store.begin(event.conv, max(0, event.joined_seq - 1))
+        elif isinstance(event, ConversationLeft):
+            store.note(account, event.seq)
+            if self.core.sync.timelines.applied(event.conv) in (None, event.left_seq):
+                store.note(event.conv, None)
+        self._write_soon()

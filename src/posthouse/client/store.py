@@ -36,24 +36,46 @@ _decode_send = msgspec.json.Decoder(Send).decode
 class Batch:
     """What one transaction writes."""
 
-    __slots__ = ("facts", "forget_positions", "positions", "puts", "settled")
+    __slots__ = ("begun", "facts", "forget_positions", "positions", "puts", "settled")
 
     def __init__(self) -> None:
         self.puts: list[Item] = []
         self.settled: list[str] = []
         self.forget_positions = False
         self.positions: dict[str, int | None] = {}
+        self.begun: dict[str, int] = {}
+        """Positions of logs that have none yet."""
         self.facts: dict[str, str] = {}
 
     def __bool__(self) -> bool:
-        return bool(self.puts or self.settled or self.positions or self.facts or self.forget_positions)
+        positions = self.positions or self.begun or self.forget_positions
+        return bool(self.puts or self.settled or positions or self.facts)
+
+    def note(self, log: str, seq: int | None) -> None:
+        """As `Store.note`."""
+        self.positions[log] = seq
+        self.begun.pop(log, None)
+
+    def begin(self, log: str, seq: int) -> None:
+        """As `Store.begin`."""
+        if self.positions.get(log) is None:
+            self.begun.setdefault(log, seq)
+
+    def forget_all(self) -> None:
+        """Positions noted before are void."""
+        self.forget_positions = True
+        self.positions.clear()
+        self.begun.clear()
 
     def merge(self, later: "Batch") -> None:
         """Add what came later; `puts` are left alone."""
         self.settled += later.settled
         if later.forget_positions:
-            self.forget_positions, self.positions = True, {}
-        self.positions |= later.positions
+            self.forget_all()
+        for log, seq in later.positions.items():
+            self.note(log, seq)
+        for log, seq in later.begun.items():
+            self.begin(log, seq)
         self.facts |= later.facts
 
 
@@ -97,12 +119,16 @@ class Store:
 
     def note(self, log: str, seq: int | None) -> None:
         """The application has had a log's entries up to `seq` (None: the log is forgotten)."""
-        self._batch.positions[log] = seq
+        self._batch.note(log, seq)
+
+    def begin(self, log: str, seq: int) -> None:
+        """A log's delivery begins after `seq`. One that has a position keeps it: what lies between was not read yet."""
+        self._batch.begin(log, seq)
 
     def remember(self, saved: Saved) -> None:
         """Keep the session's facts; positions noted before are dropped unless `listed`."""
         if not saved.listed:
-            self._batch.forget_positions, self._batch.positions = True, {}
+            self._batch.forget_all()
         for name in ("user", "device", "epoch", "resume_token", "clock_offset_ms"):
             self._batch.facts[name] = str(getattr(saved, name))
         self._batch.facts["listed"] = "1" if saved.listed else ""
@@ -201,8 +227,9 @@ class Store:
             db.execute("DELETE FROM positions")
         kept = [(log, seq) for log, seq in batch.positions.items() if seq is not None]
         gone = [(log,) for log, seq in batch.positions.items() if seq is None]
-        db.executemany("INSERT OR REPLACE INTO positions (log, seq) VALUES (?, ?)", kept)
         db.executemany("DELETE FROM positions WHERE log = ?", gone)
+        db.executemany("INSERT OR IGNORE INTO positions (log, seq) VALUES (?, ?)", batch.begun.items())
+        db.executemany("INSERT OR REPLACE INTO positions (log, seq) VALUES (?, ?)", kept)
         db.executemany("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", batch.facts.items())
 
     def _release(self) -> None:

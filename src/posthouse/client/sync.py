@@ -265,6 +265,7 @@ class Sync:
         return True
 
     def _part(self, body: AccountBody) -> bool:
+        """Its position is forgotten by the host, once the application has had the event and all that came before it."""
         if self.timelines.end(body.conv, body.left_seq):
             self._forget(body.conv)
         return True
@@ -273,7 +274,6 @@ class Sync:
         self.timelines.forget(conv)
         self.views.forget(conv)
         self.cursors.forget(conv)
-        self._host.note(conv, None)
 
     def read(self, conv: str, seq: int) -> None:
         """The user has read up to `seq`."""
@@ -322,6 +322,7 @@ class Sync:
             self._find_first(log)
         elif error.code in (Code.NOT_MEMBER, Code.NOT_FOUND) and log != self._account:
             self._forget(log)
+            self._host.note(log, None)
         else:
             self._host.emit(CatchUpFailed(log, error.code, error.reason))
 
