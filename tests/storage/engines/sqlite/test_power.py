@@ -135,3 +135,37 @@ async def test_a_power_cut_is_noticed_when_nothing_is_synced(
     monkeypatch.setattr(connection, "SYNCHRONOUS", "FULL" if lies else "OFF")
     with pytest.raises((AssertionError, LookupError, StorageError)):
         await _lose_power_often(tmp_path, lies=lies)
+
+
+def _copy(path: Path, left: Path) -> None:
+    """What a process leaves behind that is killed at this moment, as the next one finds it."""
+    for part in ("", "-wal"):
+        Path(f"{left}{part}").write_bytes(Path(f"{path}{part}").read_bytes())
+
+
+async def test_what_a_killed_process_has_not_synced_is_synced_before_it_is_confirmed(
+    tmp_path: Path, talk: Talk, path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G1: killed between writing and syncing, it leaves an entry that the next process finds and a power cut takes."""
+    await talk.start("g", "ann")
+    await talk.say("g", "ann", "before")
+    send = talk.send("g", "ann", "once")
+    disk.syncs_fail = apsw.IOError
+    await talk.append(send)
+    disk.syncs_fail = None
+    left = tmp_path / "left.db"
+    _copy(path, left)
+    synced: list[str] = []
+    sync = disk.synced
+
+    def note(path: str, with_folder: bool) -> None:
+        sync(path, with_folder)
+        synced.append(path)
+
+    monkeypatch.setattr(disk, "synced", note)
+    talk.database = SqliteDatabase(left, SystemClock(), vfs=disk.name)
+    await talk.database.open()
+    (again,) = await talk.done(send)
+    assert again.duplicate
+    assert f"{left}-wal" in synced
+    await talk.database.close()

@@ -72,8 +72,12 @@ class SqliteDatabase:
         return self._epoch
 
     async def open(self) -> None:
+        now_ms = self._clock.now_ms()
         try:
-            await self._writer.run(lambda connection: migrate(connection, SHARDS, self._clock.now_ms()))
+            await self._writer.run(lambda connection: migrate(connection, SHARDS, now_ms))
+            # A killed process may have left what it had written and not synced. It can be read, and a power cut would
+            # take it: one commit syncs it all, before it is shown or a repeated send confirmed.
+            await self._writer.run(lambda connection: write_probe(connection, now_ms))
         except StorageFull:
             # Reads may still be served from a database that is as new as this program.
             await self._read(check_current)
