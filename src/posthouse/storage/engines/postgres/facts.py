@@ -18,7 +18,7 @@ from posthouse.storage.engines.postgres.connection import Connection
 # `witness` is a transaction that was acknowledged. One that is yet to come, or failed, or is under way, is another one.
 _FACTS: Final = """
 SELECT epoch, shards, schema_version, timeline, reign,
-    (SELECT max(xid) FROM entry) >= pg_snapshot_xmax(pg_current_snapshot()) AS dumped,
+    (SELECT xid FROM entry ORDER BY xid DESC LIMIT 1) >= pg_snapshot_xmax(pg_current_snapshot()) AS dumped,
     CASE WHEN $1::xid8 = '0'::xid8 THEN false
         WHEN $1::xid8 >= pg_snapshot_xmax(pg_current_snapshot()) THEN true
         ELSE pg_xact_status($1::xid8) IN ('aborted', 'in progress') END AS lost
