@@ -10,10 +10,10 @@ import pytest
 
 from posthouse.kit.clock import SystemClock
 from posthouse.protocol.codes import Code
-from posthouse.storage.base import Append, Refused, StorageUnavailable
+from posthouse.storage.base import Append, Appended, Refused, StorageUnavailable
 from posthouse.storage.engines.postgres.database import PostgresDatabase, PostgresLimits
 from posthouse.testing.contracts.storage import Talk
-from posthouse.testing.postgres_cluster import LocalPostgresCluster
+from posthouse.testing.postgres_cluster import LocalPostgresCluster, Member
 from tests.storage.engines.postgres.watching import OpenNode, begin_append, connected
 
 LOGS = [f"g{n}" for n in range(4)]
@@ -43,6 +43,13 @@ async def open_node(cluster: LocalPostgresCluster) -> AsyncIterator[OpenNode]:
 
 async def pause() -> None:
     await SystemClock().sleep(0.01)
+
+
+async def cut_off(cluster: LocalPostgresCluster, replica: Member) -> None:
+    """A replica hears nothing of the primary any more."""
+    replica.configure(primary_conninfo="")
+    while replica.name in cluster.primary.sql("SELECT application_name FROM pg_stat_replication"):
+        await pause()
 
 
 class Stream:
@@ -126,6 +133,29 @@ async def test_the_primary_is_killed_and_nothing_acknowledged_is_lost(
     assert len({node._reign for node in nodes}) == 1
 
 
+async def test_a_reader_of_the_feed_skips_nothing_where_a_successor_gives_numbers_again(
+    cluster: LocalPostgresCluster, open_node: OpenNode
+) -> None:
+    """Numbers of transactions that were rolled back die with a primary before a replica has heard of them."""
+    node = await open_node()
+    talk = Talk(node)
+    await talk.done(talk.group("g", "ann"))
+    await cut_off(cluster, cluster.members[1])
+    async with connected(cluster.primary.dsn()) as other:
+        for _ in range(20):
+            await other.execute("BEGIN; SELECT pg_current_xact_id(); ROLLBACK")
+    reached = await node.end()
+    cluster.primary.kill()
+    cluster.promote(cluster.members[1])
+    sends = [talk.send("g", "ann", str(n)) for n in range(5)]
+    for send in sends:
+        while not isinstance((await node.append([send]))[0], Appended):
+            await pause()
+    assert [each.entry.client_id for each in await node.tail(reached, 100)] == [
+        each.client_id for each in sends
+    ]
+
+
 async def test_a_replica_that_nobody_waits_for_loses_what_was_acknowledged(
     cluster: LocalPostgresCluster, open_node: OpenNode
 ) -> None:
@@ -134,10 +164,8 @@ async def test_a_replica_that_nobody_waits_for_loses_what_was_acknowledged(
     epoch = node.epoch
     replica = cluster.members[1]
     async with streaming(node) as stream:
-        replica.configure(primary_conninfo="")
         cluster.demand()
-        while "m1" in cluster.primary.sql("SELECT application_name FROM pg_stat_replication"):
-            await pause()
+        await cut_off(cluster, replica)
         await stream.more(100)
         assert (await node.probe()).writable
         cluster.primary.kill()

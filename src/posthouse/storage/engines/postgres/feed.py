@@ -3,6 +3,9 @@
 Transaction numbers are given at a transaction's first write, not at its commit. What lies below the oldest number still
 under way is final, so a reader takes that and nothing beyond. A long transaction of anybody on the server, even in
 another database, makes readers wait; it never makes them skip.
+
+A position never lies beyond the newest transaction that is known to be on the synchronous replica too. Numbers that
+were rolled back after it die with this primary, and its successor gives them again, to entries.
 """
 
 from collections.abc import Sequence
@@ -27,7 +30,13 @@ _TAIL_RARE = _TAIL.format(filter=f"AND kind = ANY($4::text[]) AND kind <> '{MESS
 _CHANGED = f"""
 SELECT app, conv, max(seq) {_BEYOND} AND (xid, number) <= ($3::xid8, $4::integer) GROUP BY app, conv
 """
-_END = "SELECT pg_snapshot_xmin(pg_current_snapshot())"
+# Beside the newest entry counts what a shard has left behind: readers pass it also where nothing is written any more.
+_END = """
+SELECT coalesce(greatest(
+    (SELECT xid FROM entry WHERE xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY xid DESC, number DESC LIMIT 1),
+    (SELECT left_xid FROM shard WHERE left_xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY left_xid DESC LIMIT 1)
+), '0'::xid8)
+"""
 _POSITION = "SELECT xid, number FROM feed_reader WHERE reader = $1"
 _STORE = """
 INSERT INTO feed_reader AS old (reader, xid, number) VALUES ($1, $2, $3)
@@ -60,7 +69,7 @@ async def changed(
 
 async def end(connection: Connection) -> FeedPosition:
     """As `Feed.end` says: all that is readable now lies at or below, and nothing that becomes readable later does."""
-    return FeedPosition(await connection.fetchval(_END) - 1, NUMBER_MAX)
+    return FeedPosition(await connection.fetchval(_END), NUMBER_MAX)
 
 
 async def position(connection: Connection, reader: str) -> FeedPosition:
