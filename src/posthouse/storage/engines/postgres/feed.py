@@ -1,11 +1,8 @@
-"""The feed: entries in an order in which none can be overtaken, by (transaction, place within it).
+"""The feed on PostgreSQL: entries in the order in which their transactions began to write, without a lock.
 
-Transaction numbers are given at a transaction's first write, not at its commit. What lies below the oldest number still
-under way is final, so a reader takes that and nothing beyond. A long transaction of anybody on the server, even in
-another database, makes readers wait; it never makes them skip.
-
-A position never lies beyond the newest transaction that is known to be on the synchronous replica too. Numbers that
-were rolled back after it die with this primary, and its successor gives them again, to entries.
+What lies below the oldest number still under way is final: a reader takes that and nothing beyond, and waits for a long
+transaction of anybody on the server. A position never lies beyond the newest entry, which is on the synchronous replica
+too: numbers rolled back after it die with this primary, and its successor gives them again, to entries.
 """
 
 from collections.abc import Sequence
