@@ -38,6 +38,7 @@ def credential(site: Site, who: Access) -> stranger.Credential:
     return credentials[who]
 
 
+@pytest.mark.timeout(240)  # a thousand requests and more, each made up and judged: ten seconds of a free core
 @pytest.mark.parametrize(
     "who",
     [Access.USER, Access.BACK_END, Access.OPERATOR, Access.ANYONE],
