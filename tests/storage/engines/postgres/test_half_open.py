@@ -3,11 +3,13 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from posthouse.kit.clock import SystemClock
 from posthouse.storage.base import Appended
+from posthouse.storage.engines.postgres import database as database_module, session
 from posthouse.storage.engines.postgres.database import PostgresDatabase, PostgresLimits
 from posthouse.testing.contracts.storage import Talk
 from posthouse.testing.faultproxy import FaultProxy
@@ -61,6 +63,35 @@ async def test_connections_that_the_server_has_forgotten_are_dropped_and_what_wa
         finally:
             probing.cancel()
             await database.close()
+
+
+@pytest.mark.parametrize("asked", ["_check", "load_facts"])
+async def test_a_connection_that_is_forgotten_before_it_is_used_is_given_up(
+    proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    """No pool has it yet, so nobody else can drop it."""
+    monkeypatch.setattr(session, "CONNECT_TIMEOUT_S", 0.5)
+    where = session if asked == "_check" else database_module
+    ask, forgotten = getattr(where, asked), asyncio.Event()
+
+    async def ask_too_late(*about: Any) -> Any:
+        if not forgotten.is_set():
+            forgotten.set()
+            proxy.half_open()
+        return await ask(*about)
+
+    with fresh_database() as dsn:
+        limits = PostgresLimits(write_timeout_s=NEVER_S, read_timeout_s=NEVER_S)
+        database = PostgresDatabase(address(dsn, proxy.port), SystemClock(), limits)
+        await database.open()
+        monkeypatch.setattr(where, asked, ask_too_late)
+        talk = Talk(database)
+        try:
+            async with asyncio.timeout(NEVER_S / 2):
+                await talk.start("tea", "ann")
+        finally:
+            await database.close()
+    assert forgotten.is_set()
 
 
 async def probed(database: PostgresDatabase, watched: bool) -> None:

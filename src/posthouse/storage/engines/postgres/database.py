@@ -53,6 +53,7 @@ from posthouse.storage.engines.postgres.session import (
     Settings,
     connect,
     drop_dead,
+    dropped_when_late,
 )
 from posthouse.storage.engines.postgres.sessions import Sessions
 from posthouse.storage.engines.postgres.watch import Watch
@@ -357,7 +358,8 @@ class PostgresDatabase:
         try:
             if session.timeline < self._watch.timeline:
                 raise StorageUnavailable(f"{host.name} was the primary once, and has been replaced")
-            facts = await load_facts(session.connection, host.name, session.timeline, self._witness)
+            with dropped_when_late(session):
+                facts = await load_facts(session.connection, host.name, session.timeline, self._witness)
             if host != self._watch.primary():
                 raise Lost(f"{host.name} is not the primary any more")
         except BaseException:

@@ -3,10 +3,12 @@
 Nothing here retries. COMMIT is the one statement whose failure leaves a doubt, and here the doubt is found.
 """
 
+import asyncio
 import socket
 import ssl
 from collections import deque
-from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 import asyncpg
@@ -173,7 +175,8 @@ async def connect(
     session = Session(connection, host)
     try:
         _watch(connection)
-        await _check(session, settings, standby)
+        with dropped_when_late(session):
+            await _check(session, settings, standby)
     except VENDOR as error:
         session.drop()
         raise mapped(error, host.name) from error
@@ -205,6 +208,17 @@ async def _check(session: Session, settings: Settings, standby: bool | None) -> 
         await session.connection.execute("SET transaction_timeout = 0")
     session.backend = row["pid"], row["began"]
     session.timeline = (await look(session.connection)).timeline
+
+
+@contextmanager
+def dropped_when_late(session: Session) -> Iterator[None]:
+    """For what a new connection is asked before others know of it: a server that has forgotten it would never answer.
+    It is dropped then, not cancelled, for it may be in COMMIT."""
+    timer = asyncio.get_running_loop().call_later(CONNECT_TIMEOUT_S, session.drop)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def drop_dead(suspects: Iterable[Session], alive: Container[Backend]) -> None:
