@@ -146,6 +146,7 @@ class Socket(asyncio.Protocol):
         self._deaf = True
         self._connections.remove(self, exc)
         self.handler.closed(self._code or ABNORMAL)
+        del self.handler  # they hold each other: thousands would wait for the garbage collector
 
     # Inside -----------------------------------------------------------------------------------------------------
 

@@ -115,7 +115,7 @@ class People:
         await self._hush()
         verdict = await self._judge()
         await self._end()
-        return Chapter(verdict, self._asides, self._failed, census())
+        return Chapter(verdict, self._asides, self._failed, census(collect=True))
 
     async def _fill_archive(self) -> None:
         """A log that is long enough to choke on."""
