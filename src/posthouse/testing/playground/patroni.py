@@ -215,6 +215,7 @@ class PatroniMember(Part):
                     "ttl": 20,
                     "loop_wait": LOOP_WAIT_STARTING_S,
                     "retry_timeout": 5,
+                    "failsafe_mode": True,  # while etcd elects, a primary goes on that all members agree to
                     "maximum_lag_on_failover": 1 << 20,
                     "primary_start_timeout": 0,  # a crashed primary is not waited for: a standby takes over
                     "synchronous_mode": True,
