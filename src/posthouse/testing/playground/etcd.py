@@ -42,7 +42,7 @@ class EtcdMember(Part):
             *("--initial-cluster", cluster),
             *("--initial-cluster-token", "posthouse-playground"),
             *("--heartbeat-interval", "200"),  # on one busy machine the default 100 elects needlessly
-            *("--election-timeout", "1000"),  # twice that and a split vote still fit into Patroni's retry_timeout
+            *("--election-timeout", "1000"),  # a split vote still fits into Patroni's retry_timeout
             *("--auto-compaction-retention", "1h"),
             *("--log-level", "warn"),
         )
