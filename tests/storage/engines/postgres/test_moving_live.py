@@ -34,7 +34,7 @@ from tests.storage.engines.postgres.pair import CLOCK, A, B, Node, node_on, two_
 
 CONVS = tuple(f"g{n}" for n in range(6))
 USERS = tuple(f"u{n}" for n in range(8))
-MOVES = 8
+MOVES = 24
 WRITES_EVERY_S = 0.2
 """Of each writer: what is written in one move is copied again in the next, so without a pause moves grow for ever."""
 PAUSED_MS_MAX = 1_000
