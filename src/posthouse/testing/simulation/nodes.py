@@ -91,21 +91,23 @@ class SimulatedNode:
         return self.parts.balancing.endpoints(self.name, secure=False, reasons=False)
 
     async def _start(self, host: Host) -> None:
-        """As a supervisor does: again, until it stands."""
-        while host.alive:
-            rng = random.Random(self._rng.getrandbits(64))
-            ports = self._ports(host)
-            parts = Parts(_config(self.name), ports, self._keys, host.clock, self.name, rng=rng)
-            try:
-                await parts.start()
-            except (StorageError, CacheUnavailable, Unreachable, RuntimeError) as error:
-                _log.debug("a node could not start", node=self.name, reason=str(error))
-                await parts.tasks.close()
-                await host.clock.sleep(START_RETRY_S)
-                continue
+        rng = random.Random(self._rng.getrandbits(64))
+        parts = Parts(_config(self.name), self._ports(host), self._keys, host.clock, self.name, rng=rng)
+        try:
+            await parts.start()
+        except (StorageError, CacheUnavailable, Unreachable, RuntimeError) as error:
+            _log.debug("a node could not start", node=self.name, reason=str(error))
+            await parts.tasks.close()
+            self._network.tasks.spawn("start again", self._start_again(host))
+        else:
             parts.reporter.serving = True
             self.parts = parts
-            return
+
+    async def _start_again(self, host: Host) -> None:
+        """As a supervisor does, in a life of its own: a process that gave up is not subscribed to anything any more."""
+        await host.clock.sleep(START_RETRY_S)
+        await self.crash()
+        self.start()
 
     def _ports(self, host: Host) -> Ports:
         engines = {name: SimulatedEngine(database, host) for name, database in self._databases.items()}
