@@ -102,7 +102,8 @@ class Probes:
         if not asked:
             return ()
         found = (*asked, *(part for source in self.more for part in source()), self._loop_part())
-        return tuple(map(self._aged, found))
+        theirs = [peer.report for peer in self.peers() if peer.fresh]
+        return tuple(self._aged(part, theirs) for part in found)
 
     def report(self) -> HealthReport:
         """What the peers are told."""
@@ -225,15 +226,16 @@ class Probes:
         state, reason = _state(verdict, self._conditions[watched.title])
         return Part(watched.title, state, f"{what} {reason}")
 
-    def _aged(self, part: Part) -> Part:
+    def _aged(self, part: Part, peers: Sequence[HealthReport]) -> Part:
         """With for how long it has failed here alone: who recovers from a common fault a moment after others is not
         worse than they are."""
-        now = self._clock.monotonic()
-        theirs = [state for peer in self.peers() if peer.fresh and (state := peer.report.state(part.name))]
-        if not part.failed or (theirs and all(map(is_failure, theirs))):
-            self._failing.pop(part.name, None)
         if not part.failed:
+            self._failing.pop(part.name, None)
             return part
+        now = self._clock.monotonic()
+        theirs = [state for peer in peers if (state := peer.state(part.name))]
+        if theirs and all(map(is_failure, theirs)):
+            self._failing.pop(part.name, None)
         return part._replace(failed_s=now - self._failing.setdefault(part.name, now))
 
     def _loop_part(self) -> Part:

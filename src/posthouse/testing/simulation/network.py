@@ -41,6 +41,11 @@ class Host:
         """True while nothing on this host moves."""
         return not self._thawed.is_set()
 
+    @property
+    def moves(self) -> bool:
+        """True for a live host that is not frozen."""
+        return self.alive and self._thawed.is_set()
+
     def freeze(self) -> None:
         """Stop everything, as SIGSTOP does; the network keeps what is sent here."""
         self._thawed.clear()
@@ -84,7 +89,7 @@ class HostClock:
 
     async def sleep(self, seconds: float) -> None:
         await self._clock.sleep(seconds)
-        if self.host is not None:
+        if self.host is not None and not self.host.moves:
             await self.host.awake()
 
 
@@ -235,6 +240,6 @@ class Network:
 
 async def _awake_until(host: Host, until: float) -> None:
     """As `Host.awake`; raises `TimeoutError` when it takes longer."""
-    if host.frozen or not host.alive:
+    if not host.moves:
         async with asyncio.timeout_at(until):
             await host.awake()
