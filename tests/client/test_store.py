@@ -5,14 +5,18 @@ import os
 import signal
 import sqlite3
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from posthouse.client import (
+    CatchUpFailed,
     Client,
     ConversationJoined,
     ConversationLeft,
+    EntryReceived,
+    Event,
     MessageReceived,
     OutboxFull,
     StoreFailed,
@@ -22,6 +26,8 @@ from posthouse.client import (
 from posthouse.client.host import Saved
 from posthouse.client.outbox import Item, item_of
 from posthouse.client.store import Store
+from posthouse.client.stream import KEPT_EVENTS
+from posthouse.protocol.codes import Code
 from tests.client.conftest import Clients, core_of, entries, next_event, texts, until
 from tests.client.scripted import Frame, Link, ScriptedServer
 
@@ -267,6 +273,52 @@ async def test_a_conversation_that_was_left_is_not_kept_once_that_was_read(
     assert await positions(path) == {"~ann": 1}
 
 
+async def test_what_was_missing_of_a_conversation_that_was_left_comes_before_that_it_was(
+    server: ScriptedServer, clients: Clients, path: Path
+) -> None:
+    """P-9.14: whoever ends in between has read neither, and has both after the restart."""
+
+    async def swallow_fetches(link: Link, frame: Frame) -> bool:
+        return bool(frame["t"] == "fetch" and frame["conv"] == "room")
+
+    server.add("room", "ann")
+    first = clients.make(store=path)
+    left: list[ConversationLeft] = []
+    first.on(ConversationLeft)(left.append)
+    await first.start()
+    await first.wait_connected()
+    server.muted, server.twist = {"room"}, swallow_fetches
+    await server.entry("room", "1")
+    await server.leave("room", "ann")
+    await server.until(lambda: bool(server.frames("fetch")))
+    await first.close()
+    assert left == []
+    server.twist = None
+    second = await clients.open(store=path)
+    kept = [event async for event in first_kept(second, 3)]
+    assert [type(event) for event in kept] == [MessageReceived, EntryReceived, ConversationLeft]
+    second._shell.stream.mark_taken()
+    await second.close()
+    assert await positions(path) == {"~ann": 1}
+
+
+async def test_it_is_told_that_a_conversation_was_left_also_when_its_end_cannot_be_read(
+    server: ScriptedServer, clients: Clients
+) -> None:
+    async def refuse_fetches(link: Link, frame: Frame) -> bool:
+        refused = bool(frame["t"] == "fetch" and frame["conv"] == "room")
+        if refused:
+            await server.refuse(link, frame, Code.CORRUPT, "damaged")
+        return refused
+
+    server.add("room", "ann")
+    client = await clients.open()
+    server.muted, server.twist = {"room"}, refuse_fetches
+    await server.leave("room", "ann")
+    assert (await next_event(client, CatchUpFailed)).conv == "room"
+    assert (await next_event(client, ConversationLeft)).conv == "room"
+
+
 async def test_who_is_a_member_again_at_once_keeps_their_place(
     server: ScriptedServer, clients: Clients, path: Path
 ) -> None:
@@ -279,6 +331,17 @@ async def test_who_is_a_member_again_at_once_keeps_their_place(
     client._shell.stream.mark_taken()
     await client.close()
     assert await positions(path) == {"~ann": 2, "room": 1}
+
+
+async def first_kept(client: Client, count: int) -> AsyncIterator[Event]:
+    """The first of those events that are no mere notices."""
+    async with asyncio.timeout(5):
+        async for event in client.events():
+            if isinstance(event, KEPT_EVENTS):
+                yield event
+                count -= 1
+                if not count:
+                    return
 
 
 async def positions(path: Path) -> dict[str, int]:

@@ -62,8 +62,9 @@ class Sync:
     """One client's logs. `restart` is called with a reason when the session cannot be used."""
 
     __slots__ = (
-        "_account", "_clock", "_emit", "_found", "_fresh", "_host", "_listing", "_receipts", "_requests", "_restart",
-        "_settings", "_sought", "cursors", "device", "seek_at", "synced", "timelines", "touched", "user", "views",
+        "_account", "_clock", "_emit", "_found", "_fresh", "_host", "_listing", "_parting", "_receipts", "_requests",
+        "_restart", "_settings", "_sought", "_waited_for", "cursors", "device", "seek_at", "synced", "timelines",
+        "touched", "user", "views",
     )  # fmt: skip
 
     def __init__(
@@ -91,6 +92,10 @@ class Sync:
         self._sought: dict[str, int] = {}
         """Unknown logs that are looked for in the list, with the first seq that was heard of each."""
         self._found: list[Summary] = []
+        self._parting = ""
+        """The conversation that was left and whose end is being fetched, while the account log waits for it."""
+        self._waited_for = ""
+        """The one that is waited for no longer, whatever is missing."""
         self._settings = settings
         self._requests = requests
         self._clock = clock
@@ -142,6 +147,7 @@ class Sync:
         """The session is gone."""
         self._listing = False
         self._found.clear()
+        self._parting = self._waited_for = ""
         self.timelines.lose_connection()
         self.cursors.lose_connection()
 
@@ -243,6 +249,8 @@ class Sync:
             self.views.read(conv, entry.seq, entry.seq)
         elif view.receipts and self._receipts and self.cursors.deliver(conv, entry.seq):
             self.touched = True
+        if conv == self._parting:
+            self.touched = True
         return True
 
     def _deliver_account(self, entry: Entry) -> bool:
@@ -252,8 +260,7 @@ class Sync:
             told = self._host.emit(ConversationJoined(body.conv, body.joined_seq, entry.seq))
             return told and self._join(body)
         if entry.kind == ACCOUNT_LEFT and body.conv:
-            told = self._host.emit(ConversationLeft(body.conv, body.left_seq, entry.seq))
-            return told and self._part(body)
+            return self._part(body, entry.seq)
         return self._host.emit(EntryReceived(entry))
 
     def _join(self, body: AccountBody) -> bool:
@@ -264,11 +271,26 @@ class Sync:
             self.timelines.resume(body.conv, INTEGER_MAX)
         return True
 
-    def _part(self, body: AccountBody) -> bool:
-        """Its position is forgotten by the host, once the application has had the event and all that came before it."""
-        if self.timelines.end(body.conv, body.left_seq):
-            self._forget(body.conv)
-        return True
+    def _part(self, body: AccountBody, seq: int) -> bool:
+        """The application hears of it after the log's last entry: else what is still missing would be lost when it ends
+        just then. It waits for no more than can be fetched now."""
+        conv, last = body.conv, body.left_seq
+        whole = self.timelines.end(conv, last)
+        if not whole and (self.timelines.applied(conv) or 0) < last and conv != self._waited_for:
+            self._parting = conv
+            return False
+        told = self._host.emit(ConversationLeft(conv, last, seq))
+        if told:
+            self._waited_for = ""
+            if whole:
+                self._forget(conv)
+        return told
+
+    def _end_parting(self) -> None:
+        """The account log goes on once the end is there, or was refused."""
+        if self._parting and self.timelines.in_step(self._parting):
+            self._waited_for, self._parting = self._parting, ""
+            self.timelines.make_room()
 
     def _forget(self, conv: str) -> None:
         self.timelines.forget(conv)
@@ -285,6 +307,7 @@ class Sync:
     def work(self, now: float) -> None:
         """Ask for what is due: missing ranges, and cursors to be made durable."""
         self.touched = False
+        self._end_parting()
         self._seek(now)
         self.cursors.schedule(now)
         for fetching in self.timelines.fetches(now):
