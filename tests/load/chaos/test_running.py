@@ -12,6 +12,7 @@ from posthouse.load.chaos.running import (
     Look,
     Run,
     breaches_of,
+    fault_of,
     moments_of,
     recording_of,
     recovered_s,
@@ -146,8 +147,28 @@ def test_what_workers_saw_in_a_second_is_added_up_and_the_unfinished_second_left
 def test_it_has_recovered_when_deliveries_are_what_they_were_for_three_seconds() -> None:
     delivered = [100, 100, 100, 100, 100, 100, 20, 0, 90, 10, 85, 200, 90, 100, 100]
     moments = [Moment(float(at), 10, count) for at, count in enumerate(delivered)]
-    assert recovered_s(moments, fault_at_s=6.0) == 4.0
-    assert recovered_s(moments[:11], fault_at_s=6.0) is None
+    assert recovered_s(moments, 6.0, 6.0) == 4.0
+    assert recovered_s(moments[:11], 6.0, 6.0) is None
+
+
+def test_what_is_usual_is_so_before_the_first_fault_and_not_while_another_one_lasts() -> None:
+    delivered = [100] * 8 + [10] * 20 + [50] * 3 + [100] * 5
+    moments = [Moment(float(at), 10, count) for at, count in enumerate(delivered)]
+    assert recovered_s(moments, 28.0, 8.0) == 3.0
+
+
+def test_times_begin_with_the_fault_that_a_window_is_about() -> None:
+    marks = [
+        (30.0, Mark(0.0, "killed: node-2")),
+        (42.0, Mark(0.0, "started: node-2", "repair")),
+        (50.0, Mark(0.0, "killed: node-3")),
+        (20.0, Mark(0.0, "frozen: node-1")),
+        (12.0, Mark(0.0, "nothing was done yet", "note")),
+    ]
+    assert fault_of(Window("both", 20.0, 48.0, 2.0), marks) == 20.0
+    assert fault_of(Window("a later fault in the middle of it", 45.0, 60.0, 2.0), marks) == 50.0
+    assert fault_of(Window("from the repair on", 42.0, 48.0, 2.0), marks) == 20.0
+    assert fault_of(Window("no faults", 7.0, 48.0, 2.0), marks[-1:]) == 7.0
 
 
 def test_every_scenario_says_what_it_does() -> None:

@@ -125,7 +125,6 @@ async def _seen(site: Site, scenario: Scenario, windows: list[Window], begun: fl
     verdict = await site.judge()
     looks = [await _look(site, window) for window in windows]
     worst = worst_of(looks, scenario)
-    since = worst.window.since
     breaches = [*site.breaches, *(breach.reason for breach in verdict.breaches), *breaches_of(looks, worst)]
     if verdict.contradicted:
         breaches.append(f"{verdict.contradicted} times clients were told or shown what contradicts the log.")
@@ -134,11 +133,8 @@ async def _seen(site: Site, scenario: Scenario, windows: list[Window], begun: fl
         breaches.append(f"{failed} sends failed for good.")
     moments = moments_of(await site.seconds(), begun)
     marks = [msgspec.structs.replace(mark, at_s=round(at - begun, 2)) for at, mark in site.marks]
-    signs = [at - since for at, said in await site.events(since) if re.search(scenario.sign, said)]
-    fault_at = min((at for at, mark in site.marks if mark.kind == "fault"), default=windows[0].since)
-    quiet = (
-        [] if worst.window.measured else await site.pauses(fault_at - QUIET_S, fault_at, worst.window.scope)
-    )
+    first = min((at for at, mark in site.marks if mark.kind == "fault"), default=windows[0].since)
+    quiet = [] if worst.window.measured else await site.pauses(first - QUIET_S, first, worst.window.scope)
     return Run(
         verdict=verdict,
         pauses=worst.pauses,
@@ -146,12 +142,21 @@ async def _seen(site: Site, scenario: Scenario, windows: list[Window], begun: fl
         moments=moments,
         marks=marks,
         seconds=site.now() - begun,
-        recovered_s=recovered_s(moments, since - begun),
+        recovered_s=recovered_s(moments, fault_of(worst.window, site.marks) - begun, first - begun),
         quiet=quiet,
         waits=worst.waits,
-        detected_s=round(max(0.0, signs[0]), 2) if scenario.sign and signs else None,
+        detected_s=await _detected_s(site, scenario.sign, windows[0]),
         budget_s=worst.window.budget_s,
     )
+
+
+async def _detected_s(site: Site, sign: str, window: Window) -> float | None:
+    """From a window's fault until the nodes' events have shown its sign."""
+    if not sign:
+        return None
+    fault_at = fault_of(window, site.marks)
+    signs = [at - fault_at for at, said in await site.events(fault_at) if re.search(sign, said)]
+    return round(max(0.0, signs[0]), 2) if signs else None
 
 
 async def _look(site: Site, window: Window) -> Look:
@@ -159,6 +164,13 @@ async def _look(site: Site, window: Window) -> Look:
     if window.measured is not None:
         return Look(window, list(window.measured), waits)
     return Look(window, await site.pauses(window.since, window.until, window.scope), waits)
+
+
+def fault_of(window: Window, marks: Sequence[tuple[float, Mark]]) -> float:
+    """When what a window is about was broken: its first fault, or where all came earlier, the first of the run."""
+    faults = sorted(at for at, mark in marks if mark.kind == "fault")
+    within = [at for at in faults if window.since <= at <= window.until]
+    return next(iter(within or faults), window.since)
 
 
 def worst_of(looks: Sequence[Look], scenario: Scenario) -> Look:
@@ -202,9 +214,9 @@ def moments_of(workers: list[dict[int, Second]], begun: float) -> list[Moment]:
     return [moment for moment in moments if moment.at_s >= 0]
 
 
-def recovered_s(moments: Sequence[Moment], fault_at_s: float) -> float | None:
-    """From the fault until deliveries are what they were, for three seconds; None if never."""
-    before = [moment.delivered for moment in moments if 3 <= moment.at_s < fault_at_s - 1]
+def recovered_s(moments: Sequence[Moment], fault_at_s: float, first_at_s: float) -> float | None:
+    """From the fault until deliveries are what they were before the first fault, for three seconds; None if never."""
+    before = [moment.delivered for moment in moments if 3 <= moment.at_s < first_at_s - 1]
     usual = percentile(before, 0.5)
     after = [moment for moment in moments if moment.at_s >= fault_at_s]
     for at in range(len(after) - 2):
