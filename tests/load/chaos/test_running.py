@@ -1,5 +1,6 @@
 """From what clients saw in several runs to one recording."""
 
+import random
 from collections.abc import Sequence
 from typing import Self
 
@@ -17,6 +18,7 @@ from posthouse.load.chaos.running import (
     recording_of,
     recovered_s,
     skipped,
+    told_of,
     worst_of,
 )
 from posthouse.load.chaos.scenario import Window
@@ -132,8 +134,27 @@ def test_one_bad_run_fails_the_scenario() -> None:
         assert recording_of(SCENARIO, [GOOD, bad, GOOD], Load()).verdict == "fail"
 
 
-def test_a_run_that_never_recovered_leaves_open_when_the_others_did() -> None:
-    assert recording_of(SCENARIO, [GOOD, GOOD._replace(recovered_s=None)], Load()).recovered_s is None
+def test_a_run_that_never_recovered_fails_and_leaves_open_when_the_others_did() -> None:
+    recording = recording_of(SCENARIO, [GOOD, GOOD._replace(recovered_s=None)], Load())
+    assert recording.recovered_s is None
+    assert recording.verdict == "fail"
+    assert recording.breaches == (
+        "Clients together were never again given what they were before the fault, for three seconds.",
+    )
+
+
+def test_a_fault_that_no_node_tells_of_fails_where_it_must_be_told() -> None:
+    blind = GOOD._replace(detected_s=None)
+    recording = recording_of(SCENARIO, [GOOD, blind], Load())
+    assert recording.verdict == "fail"
+    assert recording.breaches == ("No node's events have told of the fault.",)
+    assert recording_of(SCENARIO._replace(sign=""), [GOOD, blind], Load()).verdict == "pass"
+
+
+def test_the_sign_is_one_of_the_first_fault_unless_another_window_says_so() -> None:
+    first, second = Window("one way", 0, 9, 3.0), Window("the cache", 9, 20, 3.0)
+    assert told_of([first, second]) == first
+    assert told_of([first, second._replace(shown=True)]).what == "the cache"
 
 
 def test_what_workers_saw_in_a_second_is_added_up_and_the_unfinished_second_left_out() -> None:
@@ -149,6 +170,38 @@ def test_it_has_recovered_when_deliveries_are_what_they_were_for_three_seconds()
     moments = [Moment(float(at), 10, count) for at, count in enumerate(delivered)]
     assert recovered_s(moments, 6.0, 6.0) == 4.0
     assert recovered_s(moments[:11], 6.0, 6.0) is None
+
+
+def steady(chance: random.Random) -> list[Moment]:
+    """A healthy run: as much in each second as before, but for noise and delays over the edge of one."""
+    delivered = [7_000 * chance.uniform(0.9, 1.1) for _ in range(25)]
+    for at in range(0, 24, 2):
+        late = delivered[at] * chance.uniform(0.0, 0.45)
+        delivered[at : at + 2] = delivered[at] - late, delivered[at + 1] + late
+    return [Moment(float(at), 500, round(count)) for at, count in enumerate(delivered)]
+
+
+def test_what_only_wavers_has_recovered_soon() -> None:
+    for seed in range(1_000):
+        recovered = recovered_s(steady(random.Random(seed)), 8.0, 8.0)
+        assert recovered is not None, seed
+        assert recovered <= 10, seed
+
+
+def test_a_burst_of_what_was_held_back_is_no_recovery() -> None:
+    delivered = [100] * 8 + [300, 0, 0, 300, 0, 50] * 3
+    moments = [Moment(float(at), 10, count) for at, count in enumerate(delivered)]
+    assert recovered_s(moments, 8.0, 8.0) is None
+
+
+def test_less_than_was_usual_is_no_recovery() -> None:
+    moments = [Moment(float(at), 10, 100 if at < 8 else 75) for at in range(60)]
+    assert recovered_s(moments, 8.0, 8.0) is None
+
+
+def test_where_nothing_was_delivered_before_the_fault_nothing_can_recover() -> None:
+    moments = [Moment(float(at), 0, 0) for at in range(30)]
+    assert recovered_s(moments, 8.0, 8.0) is None
 
 
 def test_what_is_usual_is_so_before_the_first_fault_and_not_while_another_one_lasts() -> None:

@@ -24,6 +24,8 @@ class Window(NamedTuple):
     """Every client's pause, where that is not its longest time without a delivery."""
     sends_s: float | None = None
     """So long the slowest send of a client may wait for its ack, but for 1 % of them; None: until the repair."""
+    shown: bool = False
+    """True: the scenario's sign is one of this window's fault, and need not come for those before."""
 
 
 def _as_it_is(plan: Plan) -> Plan:
@@ -44,7 +46,8 @@ class Scenario(NamedTuple):
     budget_s: float
     act: Callable[[Site], Awaitable[list[Window]]]
     sign: str = ""
-    """What the nodes' events say once the fault is found: a regular expression. Empty: nobody need find it."""
+    """What the nodes' events must say once the first window's fault is found: a regular expression. Empty: nobody
+    need find it."""
     clients: int = 0
     """0: as many as are asked for."""
     balancer: bool = False

@@ -88,7 +88,6 @@ SCENARIOS = {
             "on.",
             10.0,
             hosts.kill_database_replica,
-            sign=r"replica a/|database a",
         ),
         Scenario(
             "kill-etcd",
@@ -202,6 +201,7 @@ SCENARIOS = {
             "notice by a missed heartbeat (5 s), nodes by answers that do not come.",
             wires.FROZEN_S,
             wires.half_open,
+            sign=r"^hints ",
             plan=_proxied,
         ),
         Scenario(
