@@ -1,10 +1,67 @@
-"""Random faults: a seed repeats them, two never hit the same part, and what is allowed follows from what is drawn."""
+"""Two faults at once are refusals and no acknowledgements; random ones are repeated by a seed, never hit one part
+twice, and allow what follows from what is drawn.
+"""
 
 import random
+from typing import Any
 
-from posthouse.load.chaos.several import MENU, allowed, drawn
+import pytest
+
+from posthouse.load.chaos.recording import Mark
+from posthouse.load.chaos.running import fault_of
+from posthouse.load.chaos.several import MENU, allowed, drawn, two_database_hosts
+from posthouse.load.chaos.site import Kind, Site
+from posthouse.testing.playground.plan import ClusterStatus
 
 ROUNDS = 400
+
+
+class Imagined(Site):
+    """One without servers and clients, in which time passes when it is told to."""
+
+    def __init__(self, acked: int, refused: int) -> None:
+        self.marks: list[tuple[float, Mark]] = []
+        self.breaches: list[str] = []
+        self.at = 100.0
+        self._acked, self._refused = acked, refused
+
+    def now(self) -> float:
+        return self.at
+
+    async def sleep(self, seconds: float) -> None:
+        self.at += seconds
+
+    async def do(self, verb: str, what: str, kind: Kind = "fault", **how: Any) -> str:
+        self.note(f"{verb} {what}", kind)
+        return what
+
+    async def acks(self, since: float, until: float, scope: str = "") -> int:
+        return self._acked
+
+    async def refusals(self, since: float, until: float) -> int:
+        return self._refused
+
+    async def status(self) -> ClusterStatus:
+        return ClusterStatus(state="up", seconds=0.0)
+
+
+async def test_without_anybody_to_make_them_safe_sends_must_be_refused() -> None:
+    """And times begin with the kills, though clients are looked at from the repair on."""
+    site = Imagined(acked=0, refused=7)
+    window = (await two_database_hosts(site))[0]
+    assert site.breaches == []
+    assert (fault_of(window, site.marks), window.since) == (100.0, 130.0)
+
+
+@pytest.mark.parametrize(
+    ("acked", "refused", "told"),
+    [(3, 7, "3 sends were acknowledged while"), (0, 0, "No send was refused while")],
+)
+async def test_what_is_not_refused_breaks_the_promise(acked: int, refused: int, told: str) -> None:
+    site = Imagined(acked, refused)
+    await two_database_hosts(site)
+    (breach,) = site.breaches
+    assert breach.startswith(told)
 
 
 def test_a_seed_draws_the_same_faults_again() -> None:

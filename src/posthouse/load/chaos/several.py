@@ -26,7 +26,7 @@ async def node_and_cache(site: Site) -> list[Window]:
 
 
 async def two_database_hosts(site: Site) -> list[Window]:
-    """The primary and its only synchronous standby: nobody else may take over, and nobody does."""
+    """The primary and its only synchronous standby: nobody else may take over, and sends are refused."""
     begun = site.now()
     standby = await site.do("pause", "database-a sync")
     await site.do("kill", "database-a primary")
@@ -37,6 +37,8 @@ async def two_database_hosts(site: Site) -> list[Window]:
     acked = await site.acks(dead + 1, back, "a")
     if acked:
         site.breaches.append(f"{acked} sends were acknowledged while no database host could make them safe.")
+    if not await site.refusals(dead, back):
+        site.breaches.append("No send was refused while no database host could make it safe.")
     await site.repair("start", "database-a")
     await site.sleep(35)
     return [

@@ -191,6 +191,11 @@ class Site:
         asked = {"since": since, "until": until, "convs": self._convs_of(scope)}
         return sum(await call_all(self._workers, "acks", **asked))
 
+    async def refusals(self, since: float, until: float) -> int:
+        """How many times sends were refused for now in that time, by whole seconds."""
+        seconds = (item for worker in await self.seconds() for item in worker.items())
+        return sum(seen.refused for second, seen in seconds if since <= second <= until)
+
     async def seconds(self) -> list[dict[int, Second]]:
         """What each worker saw in each second."""
         answers = await call_all(self._workers, "seconds")
