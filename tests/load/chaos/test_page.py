@@ -69,6 +69,15 @@ def test_the_page_names_each_run_and_what_broke() -> None:
     assert "http" not in text
 
 
+def test_of_several_runs_the_worst_one_is_told() -> None:
+    assert "99 % 1.5 s or less in the worst run (" in page([msgspec.structs.replace(RUN, runs=3)], "2 cores")
+    assert "99 % 1.5 s or less (" in page([RUN], "2 cores")
+
+
+def test_the_page_promises_no_reasons_that_it_does_not_give() -> None:
+    assert "reason" not in page([RUN], "2 cores").partition("The words")[2]
+
+
 def test_a_page_with_nothing_broken_says_so() -> None:
     assert "None was lost" in page([RUN], "2 cores")
 

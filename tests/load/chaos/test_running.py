@@ -44,7 +44,7 @@ GOOD = Run(
 SCENARIO = SCENARIOS["kill-node"]
 
 
-def test_all_runs_count_and_the_timeline_is_that_of_the_longest_pause() -> None:
+def test_all_runs_count_and_the_timeline_is_that_of_the_worst_one() -> None:
     worse = GOOD._replace(pauses=[0.2] * 95 + [1.5] * 5, moments=[Moment(0.0, 1, 1)], recovered_s=3.0)
     recording = recording_of(SCENARIO, [GOOD, worse, GOOD], Load(clients=100))
     assert recording.acked == 30
@@ -54,6 +54,21 @@ def test_all_runs_count_and_the_timeline_is_that_of_the_longest_pause() -> None:
     assert recording.recovered_s == 3.0
     assert recording.timeline == (Moment(0.0, 1, 1),)
     assert recording.verdict == "pass"
+
+
+def test_one_run_in_which_a_few_wait_too_long_fails_whatever_the_others_are_like() -> None:
+    few = GOOD._replace(pauses=[0.1] * 98 + [2.5] * 2, moments=[Moment(0.0, 1, 1)])
+    recording = recording_of(SCENARIO, [GOOD, few, GOOD], Load(clients=100))
+    assert (recording.pause_p99_s, recording.verdict) == (2.5, "fail")
+    assert recording.timeline == (Moment(0.0, 1, 1),)
+
+
+def test_the_worst_run_is_the_one_that_used_most_of_what_it_was_allowed() -> None:
+    narrow = GOOD._replace(pauses=[3.0] * 100, budget_s=2.0)
+    wide = GOOD._replace(pauses=[20.0] * 100, budget_s=30.0)
+    recording = recording_of(SCENARIO._replace(varied=True), [wide, narrow, wide], Load())
+    assert (recording.pause_p99_s, recording.budget_s, recording.verdict) == (3.0, 2.0, "fail")
+    assert recording.pause_max_s == 20.0
 
 
 def test_it_is_found_when_every_run_has_found_it() -> None:

@@ -75,8 +75,8 @@ _WORDS = (
         "pause",
         (
             "For how long a client received nothing after the fault. In the table: what 99 % of all clients did not "
-            "exceed, what they may not, for a stated reason, and the longest of any. Messages flow steadily, so "
-            "without a fault it is a few tenths of a second."
+            "exceed in the worst run, what they may not, and the longest of any. Messages flow steadily, so without a "
+            "fault it is a few tenths of a second."
         ),
     ),
     ("noticed", "When the cluster itself reported that something was wrong."),
@@ -167,8 +167,9 @@ def _facts(recording: Recording) -> str:
     facts = [
         f"{recording.clients:,} clients, {recording.seconds:.0f} s{runs}, {recording.acked:,} messages accepted",
         (
-            f"Half of the clients paused {_s(recording.pause_p50_s)} or less, 99 % {_s(recording.pause_p99_s)} or less "
-            f"(without a fault {_s(recording.quiet_p99_s)}), the last one {_s(recording.pause_max_s)}"
+            f"Half of the clients paused {_s(recording.pause_p50_s)} or less, 99 % {_s(recording.pause_p99_s)} or less"
+            f"{' in the worst run' if recording.runs > 1 else ''} (without a fault {_s(recording.quiet_p99_s)}), the "
+            f"last one {_s(recording.pause_max_s)}"
         ),
         f"The slowest message of 99 % of the clients was accepted after {_s(recording.send_p99_s)} or sooner",
     ]

@@ -49,6 +49,7 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     """Sends that a clear code refused and that were repeated: not lost."""
     pause_p50_s: float | None = None
     pause_p99_s: float | None = None
+    """Of the worst run: what most clients noticed in the others does not make up for it."""
     pause_max_s: float | None = None
     quiet_p99_s: float | None = None
     """The same measure in the seconds before the fault: what the traffic and the machine make of it by themselves."""

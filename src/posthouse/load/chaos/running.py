@@ -238,21 +238,21 @@ def recovered_s(moments: Sequence[Moment], fault_at_s: float, first_at_s: float)
 
 
 def recording_of(scenario: Scenario, runs: list[Run], load: Load) -> Recording:
-    """All runs together; the timeline is that of the run with the longest pause."""
+    """All runs together; the 99th percentile of the pauses, what it may be and the timeline are the worst run's."""
     pauses = [pause for run in runs for pause in run.pauses]
-    worst = max(runs, key=lambda run: max(run.pauses, default=0.0))
+    worst = max(runs, key=lambda run: (_allowed_share(run, scenario), max(run.pauses, default=0.0)))
     recovered = [run.recovered_s for run in runs if run.recovered_s is not None]
     detected = [run.detected_s for run in runs if run.detected_s is not None]
     return msgspec.structs.replace(
         _blank(scenario),
-        budget_s=max(run.budget_s for run in runs) if scenario.varied else scenario.budget_s,
+        budget_s=_budget_s(worst, scenario),
         acked=sum(run.verdict.acked for run in runs),
         lost=sum(run.verdict.lost for run in runs),
         duplicated=sum(run.verdict.duplicated for run in runs),
         reordered=sum(run.verdict.reordered for run in runs),
         refused=sum(moment.refused for run in runs for moment in run.moments),
         pause_p50_s=round(percentile(pauses, 0.5), 2),
-        pause_p99_s=round(percentile(pauses, 0.99), 2),
+        pause_p99_s=round(percentile(worst.pauses, 0.99), 2),
         pause_max_s=round(max(pauses, default=0.0), 2),
         quiet_p99_s=round(percentile([pause for run in runs for pause in run.quiet], 0.99), 2),
         send_p99_s=round(percentile([wait for run in runs for wait in run.waits], 0.99), 2),
@@ -268,6 +268,15 @@ def recording_of(scenario: Scenario, runs: list[Run], load: Load) -> Recording:
         timeline=tuple(worst.moments),
         marks=tuple(worst.marks),
     )
+
+
+def _budget_s(run: Run, scenario: Scenario) -> float:
+    return run.budget_s if scenario.varied else scenario.budget_s
+
+
+def _allowed_share(run: Run, scenario: Scenario) -> float:
+    """How much of what is allowed a run has used."""
+    return percentile(run.pauses, 0.99) / _budget_s(run, scenario)
 
 
 def _all_breaches(run: Run, scenario: Scenario) -> Iterator[str]:
