@@ -2,7 +2,9 @@
 
 import pytest
 
+from posthouse.testing.history import Verdict
 from posthouse.testing.simulation import seeds
+from posthouse.testing.simulation.faults import Fault, Kind
 from posthouse.testing.simulation.world import Story, World
 
 
@@ -24,6 +26,25 @@ def test_a_story_that_breaks_off_has_failed(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(World, "_settle", settle)
     assert "ZeroDivisionError('oh')" in seeds.outcome(8).failures[0]
+
+
+@pytest.mark.parametrize(
+    ("sent", "faults", "told"),
+    [
+        (199, 5, ("it made 199 sends, at least 200 are wanted",)),
+        (200, 5, ()),
+        (200, 4, ("it made 4 faults, at least 5 are wanted",)),
+    ],
+)
+def test_a_story_that_shows_too_little_has_failed(
+    monkeypatch: pytest.MonkeyPatch, sent: int, faults: int, told: tuple[str, ...]
+) -> None:
+    def simulate(seed: int, story: Story) -> None:
+        story.verdict = Verdict(sent=sent, acked=sent)
+        story.faults = [Fault(1.0, Kind.CUT, "node-1", 1.0)] * faults
+
+    monkeypatch.setattr(seeds, "simulate", simulate)
+    assert seeds.outcome(9).failures == told
 
 
 def test_the_outcomes_of_many_seeds_come_from_several_processes() -> None:

@@ -15,7 +15,8 @@ from posthouse.testing.simulation.world import Story, simulate
 CHUNK = 64
 """Stories that wait in the pool for each process."""
 
-
+SENDS_MIN, FAULTS_MIN = 200, 5
+"""A story with fewer shows too little, and its seed has failed."""
 CPU_S_MAX = 60.0
 """A story takes well below a second of it. Beyond, it is ended, and its seed has failed."""
 
@@ -51,12 +52,21 @@ def outcome(seed: int) -> Outcome:
     except (Overdue, Spinning, Stuck) as error:
         story.broke_off(error)
     verdict = story.verdict
+    if not story.failures:
+        story.failures.extend(_too_few(story))
     counts = (verdict.sent, verdict.acked, verdict.deliveries)
     faults = tuple(map(str, story.faults))
     if story.trial is not None:
         faults += (f"and after all that, {story.trial.fault}",)
     events = (*faults, *map(str, story.changes))
     return Outcome(seed, *counts, faults, events, tuple(story.failures), story.trace, story.seconds)
+
+
+def _too_few(story: Story) -> Iterator[str]:
+    made = ((story.verdict.sent, SENDS_MIN, "sends"), (len(story.faults), FAULTS_MIN, "faults"))
+    for count, least, what in made:
+        if count < least:
+            yield f"it made {count} {what}, at least {least} are wanted"
 
 
 @contextmanager
