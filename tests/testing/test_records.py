@@ -7,6 +7,7 @@ import pytest
 
 from posthouse.kit.clock import ManualClock
 from posthouse.testing.records import Malformed, Record, Recorder, Row, decoded
+from posthouse.testing.version import described
 
 
 def read(file: Path) -> list[Record[Row]]:
@@ -23,7 +24,7 @@ def test_a_record_names_when_where_and_by_which_version_it_was_made(tmp_path: Pa
     run(tmp_path / "new folder/a.json", "x", at_ms=1_800_000_000_000, seeds=3)
     (record,) = read(tmp_path / "new folder/a.json")
     assert record.made_at == "2027-01-15T08:00:00Z"
-    assert record.version
+    assert record.version == described()
     assert record.machine.cpus > 0
     assert {"python", "valkey"} == record.machine.versions.keys()
     assert record.options == {"seeds": 3}

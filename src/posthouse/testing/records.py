@@ -13,8 +13,8 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import psutil
 
-import posthouse
 from posthouse.kit.clock import Clock, SystemClock
+from posthouse.testing.version import described
 
 R = TypeVar("R")
 Row = dict[str, Any]
@@ -32,7 +32,7 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
-    """The rows of one run. `made_at` is UTC, `version` that of Posthouse, `options` are what it was asked for."""
+    """The rows of one run. `made_at` is UTC, `version` is `described`, `options` are what it was asked for."""
 
     made_at: str
     version: str
@@ -88,6 +88,7 @@ class Recorder:
         self._options = dict(options)
         self._versions = {"python": platform.python_version(), **(versions or {})}
         self._clock = clock or SystemClock()
+        self._version = described()
         self._load_before = _load()
         self._rows: dict[object, Row] = {}
         self._before = _read(file) if file is not None else []
@@ -102,7 +103,7 @@ class Recorder:
         """As it is now."""
         return Record(
             made_at=_utc(self._clock.now_ms()),
-            version=posthouse.__version__,
+            version=self._version,
             machine=self._machine(),
             options=self._options,
             rows=list(self._rows.values()),
