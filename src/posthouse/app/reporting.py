@@ -3,11 +3,13 @@
 from collections.abc import Callable
 
 from posthouse import __version__
+from posthouse.app.addresses import api_url, clients_url
 from posthouse.app.config.values import Config
 from posthouse.balance.report import LoadReport
 from posthouse.cluster.snapshot import NodeReport
 from posthouse.health.probes import Probes
 from posthouse.health.vitals import Vitals
+from posthouse.kit.address import outward_address_of
 from posthouse.kit.clock import Clock
 
 
@@ -22,7 +24,12 @@ class Counts:
 
 
 class Reporter:
-    """Asked once a second by the membership. `port`, `agent_port` and `serving` are set once the node listens."""
+    """Asked once a second by the membership. `port`, `agent_port` and `serving` are set once the node listens.
+
+    `outward` finds the machine's own address. It is asked each time: a machine may get another one.
+    """
+
+    outward: Callable[[str], str] = staticmethod(outward_address_of)
 
     def __init__(
         self, config: Config, node: str, probes: Probes, vitals: Callable[[], Vitals], clock: Clock
@@ -44,13 +51,14 @@ class Reporter:
         readiness = self._probes.readiness()
         ready = readiness.ready and self.serving and not self.fenced
         reason = readiness.reason if self.serving else "the node does not listen yet"
+        api = api_url(self._config, self.port, self.outward)
         return NodeReport(
             node=self._node,
             incarnation=0,
             version=__version__,
             started_ms=self._started_ms,
-            clients_url=self._url().replace("http", "ws", 1),
-            api_url=self._url(),
+            clients_url=clients_url(self._config, api),
+            api_url=api,
             zone=self._config.node.zone,
             agent_port=self.agent_port,
             load=self._load(),
@@ -79,13 +87,3 @@ class Reporter:
             draining=self._probes.draining,
             weight=self._config.node.weight,
         )
-
-    def _url(self) -> str:
-        """As configured, or where this node listens. A host that stands for all addresses is nobody's address."""
-        listen = self._config.listen
-        if listen.public_url:
-            return listen.public_url.rstrip("/")
-        if not self.port or not listen.host.strip("0.:"):
-            return ""
-        host = f"[{listen.host}]" if ":" in listen.host else listen.host
-        return f"http{'s' if self._config.tls.certificate else ''}://{host}:{self.port}"

@@ -104,5 +104,5 @@ def _running(operator: Operator) -> "list[Server]":
             tls = parts.scheme == "https"
             servers.append(Server(node.node, parts.hostname, port, node.agent_port, tls))
     if not servers:
-        raise Failure("No node says where it is reached.", "Set listen.public_url, or give --node.")
+        raise Failure("No node says where it is reached.", "Set node.address, or give --node.")
     return servers

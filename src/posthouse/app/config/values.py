@@ -52,14 +52,16 @@ class Listen(Room, frozen=True, kw_only=True):
     public_url: Annotated[
         str,
         form(r"^(https?://[^/\s]+/?)?\Z", "http:// or https:// and a host"),
-        says("""The URL under which clients outside reach this node, such as https://chat.example.com. It is what
-            /v1/endpoints tells them. Empty: the address they asked at."""),
+        says("""The URL under which clients outside reach this node and no other, such as https://n1.chat.example.com.
+            It is what /v1/endpoints tells them. Of workers each is told with its own port. Empty: the address at which
+            the other nodes reach it, or with front_url nothing: clients then go through the balancer."""),
     ] = ""
     front_url: Annotated[
         str,
         form(r"^(https?://[^/\s]+/?)?\Z", "http:// or https:// and a host"),
         says("""The URL of a load balancer in front of all nodes, such as https://chat.example.com. Clients are told
-            it as the last resort, for when none of the nodes' own URLs can be reached."""),
+            it as the last resort, for when none of the nodes' own URLs can be reached, and it is where sessions are
+            sent to change nodes that have no public_url."""),
     ] = ""
     allowed_origins: Annotated[
         tuple[str, ...],
@@ -261,6 +263,16 @@ class Node(Room, frozen=True, kw_only=True):
         str,
         form(r"^[A-Za-z0-9_.-]{0,64}\Z", "at most 64 letters, digits, dots, dashes and underscores"),
         says("Appears in logs, metrics and welcome frames. Empty: made of the host's name and the port."),
+    ] = ""
+    address: Annotated[
+        str,
+        form(
+            r"^([A-Za-z0-9_.-]{0,253}|[0-9A-Fa-f.]*(:[0-9A-Fa-f.]*){2,8})\Z",
+            "a host name or an IP address, without a port",
+        ),
+        says("""Where the other nodes and operators reach this one, such as 10.0.0.1; with TLS a name of its
+            certificate. Empty: the host of listen.public_url, else listen.host; where that stands for all addresses,
+            the one from which this machine reaches the outside, but with TLS none."""),
     ] = ""
     zone: Annotated[
         str,
