@@ -137,6 +137,15 @@ async def test_the_balancer_in_front_is_the_last_resort() -> None:
         assert place.listed()[-1] == ("wss://chat.example/v1/ws", 0)
 
 
+async def test_who_asked_over_tls_is_not_led_away_from_it(place: Place) -> None:
+    place.see(n={}, o={}, p={"clients_url": "wss://p"})
+    found = place.balancing.endpoints(HOST, secure=True, reasons=False)
+    assert [each.url for each in found] == ["wss://p/v1/ws"]
+    place.see(n={}, o={})
+    found = place.balancing.endpoints(HOST, secure=True, reasons=False)
+    assert [each.url for each in found] == [f"wss://{HOST}/v1/ws"]
+
+
 # Draining ---------------------------------------------------------------------------------------------------------
 
 
@@ -244,6 +253,38 @@ async def test_everybody_evens_out_when_an_operator_asks(place: Place) -> None:
     assert place.balancing.rebalancer.shed().sessions >= 1
     assert any(guest.ended == Code.REBALANCED for guest in guests)
     assert place.told("rebalance")[0].startswith("n sheds: 20 sessions")
+
+
+async def test_where_nobody_can_be_moved_to_is_told_once_and_nothing_is_shed(place: Place) -> None:
+    guests = [await place.it.enter(f"u{number}") for number in range(20)]
+    place.see(n={"sessions": 20}, o={"clients_url": ""})
+    why = (
+        "n keeps its sessions: 20 sessions, 2.00 times the fair share of 10, but where clients reach o is not"
+        " configured (listen.public_url, listen.front_url)"
+    )
+    for _ in range(3):
+        assert place.balancing.rebalancer.shed().sessions == 0
+    assert place.told("rebalance") == [why]
+    plan = {move.node: (move.sessions, move.reason) for move in place.operator.rebalance(dry_run=True)}
+    assert plan["n"] == (0, why)
+    assert place.balancing.move(0.1, "memory is full") == 0
+    assert place.told("move") == [
+        "0 sessions were sent elsewhere, where clients reach the others is not configured: memory is full"
+    ]
+    place.it.gateway.notes.hear([RebalanceNote("an operator asked")])
+    place.balancing.rebalancer.shed()
+    assert len(place.told("rebalance")) == 2, "who asks is told"
+    assert not any(guest.ended for guest in guests)
+
+
+async def test_sessions_change_nodes_through_the_balancer_where_nodes_have_no_address() -> None:
+    config = msgspec.structs.replace(CONFIG, listen=Listen(front_url="https://chat.example"))
+    async for place in placed(config):
+        guests = [await place.it.enter(f"u{number}") for number in range(20)]
+        place.see(n={"sessions": 20, "clients_url": ""}, o={"clients_url": ""})
+        assert place.balancing.rebalancer.shed().sessions >= 1
+        (moved, *_) = [guest for guest in guests if guest.ended == Code.REBALANCED]
+        assert moved.heard("goaway")[0]["endpoint"] == "wss://chat.example/v1/ws"
 
 
 @pytest.mark.parametrize(

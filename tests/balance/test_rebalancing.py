@@ -2,6 +2,7 @@
 
 from math import ceil
 
+import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
@@ -34,6 +35,18 @@ def picture(*counts: int, weights: list[float] | None = None, at: float = NOW) -
 def test_a_node_that_joins_three_gets_from_each_what_exceeds_its_share() -> None:
     moved = {each.target: each.sessions for each in plan(picture(100, 100, 100, 0), RULE)}
     assert moved == {"n0": 22, "n1": 22, "n2": 22, "n3": 0}
+
+
+def test_only_room_to_which_clients_can_be_sent_counts() -> None:
+    full, near, far = picture(90, 0, 0).targets
+    far = msgspec.structs.replace(far, addressed=False)
+    half = Snapshot(NOW, (full, near, far))
+    assert plan(half, RULE)[0].sessions > 0
+    assert receiver(half, "n0", 0.99).target == "n1"
+    nowhere = Snapshot(NOW, (full, msgspec.structs.replace(near, addressed=False), far))
+    shed, pace = step(nowhere, "n0", Pace(), RULE)
+    assert (shed.sessions, shed.stuck, pace.shedding) == (0, True, False)
+    assert "where clients reach n1, n2 is not configured" in shed.why
 
 
 def test_the_reason_says_how_far_from_its_share_a_node_is() -> None:

@@ -11,6 +11,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from posthouse.api.service import Endpoint
+from posthouse.app.addresses import public_url
 from posthouse.app.config.values import Config
 from posthouse.app.settings import guards, rebalance_rule
 from posthouse.balance.agent import Standing as AgentStanding, agent_answer
@@ -39,6 +40,7 @@ AGENT_STANDINGS: Final[dict[Standing, AgentStanding]] = {
 }
 LAST_RESORT = "the balancer in front of all nodes: the last resort"
 ASKED_HERE = "this node: where it was asked"
+NOWHERE = "where clients reach the others is not configured"
 
 
 class Balancing:
@@ -88,17 +90,18 @@ class Balancing:
 
     def endpoints(self, host: str, *, secure: bool, reasons: bool) -> Sequence[Endpoint]:
         """The list for one client, the best first: each node, weighted by its share of new sessions, then the balancer
-        in front. `host` is where this was asked: the address of a node alone that was not told its own."""
+        in front. `host` is where this was asked: the address of a node alone that was not told its own. Whoever asked
+        over TLS is not led away from it."""
         ranked = self._look().rank(self._rng.random(), self._clock.monotonic())
         asked = f"{'wss' if secure else 'ws'}://{host}/v1/ws"
         urls = {each.target: self._url(each.target, asked, alone=len(ranked) == 1) for each in ranked}
         listed = [
             Endpoint(urls[each.target], max(1, round(100 * len(ranked) * each.share)), each.reason)
             for each in ranked
-            if urls[each.target]
+            if urls[each.target] and not (secure and urls[each.target].startswith("ws:"))
         ]
         if not listed:
-            listed = [Endpoint(socket_url(self._config.listen.public_url) or asked, 100, ASKED_HERE)]
+            listed = [Endpoint(socket_url(public_url(self._config)) or asked, 100, ASKED_HERE)]
         front = socket_url(self._config.listen.front_url)
         listed += [Endpoint(front, 0, LAST_RESORT)] if front else []
         return listed if reasons else [replace(each, reason=UNSET) for each in listed]
@@ -116,7 +119,7 @@ class Balancing:
         """A node alone that was not told its URL is best reached where it was asked, which may be through a proxy."""
         if node != self.node:
             return endpoint(self._picture(), node)
-        configured = socket_url(self._config.listen.public_url)
+        configured = socket_url(public_url(self._config))
         return configured or (asked if alone else endpoint(self._picture(), node) or asked)
 
     def _look(self) -> Director:
@@ -160,10 +163,15 @@ class Balancing:
         sessions = self.rebalancer.movable(self._look().snapshot)
         moved = self._rng.sample(sessions, round(share * len(sessions)))
         for number, session in enumerate(moved):
-            place = self.elsewhere()
-            if not place.endpoint:
+            decision = self._look().choose(self._rng.random(), self._clock.monotonic(), {self.node})
+            url = self._url_to(decision.target)
+            if not url:
+                why_not = NOWHERE if decision.target else decision.reason
+                self._events.record(
+                    "move", self.node, f"{number} sessions were sent elsewhere, {why_not}: {why}"
+                )
                 return number
-            session.depart(Code.REBALANCED, "the node is relieved of some sessions", place.endpoint)
+            session.depart(Code.REBALANCED, "the node is relieved of some sessions", url)
         self._events.record("move", self.node, f"{len(moved)} sessions were sent elsewhere: {why}")
         return len(moved)
 
@@ -204,6 +212,7 @@ class Balancing:
         seconds before it takes a node out, and evening out can wait.
         """
         picture, worse = self._look().snapshot, self._faring_worse()
+        addressed = {each.id for each in picture.targets if self._url_to(each.id)}
         own = self._gateway.clients_count
         targets = (
             replace(each, load=replace(each.load, connections=own))
@@ -213,6 +222,7 @@ class Balancing:
             else each
             for each in picture.targets
         )
+        targets = (replace(each, addressed=each.id in addressed) for each in targets)
         return replace(picture, at=self._clock.monotonic(), targets=tuple(targets))
 
     def _faring_worse(self) -> set[str]:
@@ -222,10 +232,16 @@ class Balancing:
 
     def _hand(self, decision: Decision) -> Place:
         """The address for a session that is moved, which counts there from now on."""
-        url = endpoint(self._picture(), decision.target)
+        url = self._url_to(decision.target)
         if url and decision.target is not None:
             self._director.hand(decision.target, self._clock.monotonic())
         return Place(url, decision.reason)
+
+    def _url_to(self, node: str | None) -> str:
+        """Where a session is sent to get to a node: there, or to the balancer in front, which knows the way. Empty:
+        nobody has said."""
+        picture, front = self._picture(), socket_url(self._config.listen.front_url)
+        return endpoint(picture, node) or (front if node is not None and picture.get(node) else "")
 
     def _rebalancing(self, shed: Shed) -> None:
         self._events.record("rebalance", self.node, shed.why)

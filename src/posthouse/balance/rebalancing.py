@@ -35,11 +35,15 @@ class Pace(msgspec.Struct, frozen=True):
 
 
 class Shed(NamedTuple):
-    """`sessions` is how many a target should send away, 0 for none, and `why` is one sentence."""
+    """`sessions` is how many a target should send away, 0 for none, and `why` is one sentence.
+
+    `stuck`: it has too many, and nobody who has room says where clients reach it.
+    """
 
     target: str
     sessions: int
     why: str
+    stuck: bool = False
 
 
 def plan(snapshot: Snapshot, rule: RebalanceRule) -> list[Shed]:
@@ -60,6 +64,10 @@ def excess(snapshot: Snapshot, target_id: str, rule: RebalanceRule, shedding: bo
     )
     if has <= (rule.until * fair if shedding else max(rule.above * fair, fair + SLACK_SESSIONS)):
         return Shed(target_id, 0, f"{target_id} keeps its sessions: {said}")
+    unaddressed = _unaddressed(target, among)
+    if unaddressed:
+        nowhere = f"where clients reach {unaddressed} is not configured (listen.public_url, listen.front_url)"
+        return Shed(target_id, 0, f"{target_id} keeps its sessions: {said}, but {nowhere}", stuck=True)
     return Shed(target_id, int(has - rule.until * fair), f"{target_id} sheds: {said}")
 
 
@@ -112,8 +120,16 @@ def _fair(target: Target, among: Sequence[Target]) -> float:
     return total * target.weight / sum(each.weight for each in among)
 
 
+def _unaddressed(target: Target, among: Sequence[Target]) -> str:
+    """The others who have less than their share, when nobody can be sent to any of them; otherwise empty."""
+    below = [each for each in among if each is not target and each.load.connections < _fair(each, among)]
+    return "" if any(each.addressed for each in below) else ", ".join(each.id for each in below)
+
+
 def _room(target: Target, among: Sequence[Target]) -> float:
     """How many sessions a target may get now; a newcomer fewer than in the end."""
+    if not target.addressed:
+        return 0.0
     return max(0.0, _fair(target, among) * target.factor - target.load.connections)
 
 

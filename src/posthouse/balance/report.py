@@ -61,6 +61,7 @@ class Target(msgspec.Struct, frozen=True):
     """A target as policies see it: bounded, and average in what is not known of it (`fresh` is false then).
 
     `factor` is what guards leave of its weight: 1 for a target in good standing, less during its slow start.
+    `addressed` is false when nobody can be sent there, though work finds its way: it has not said where it is reached.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Target(msgspec.Struct, frozen=True):
     fresh: bool
     out: Out = ""
     factor: float = 1.0
+    addressed: bool = True
 
     @property
     def utilisation(self) -> float:

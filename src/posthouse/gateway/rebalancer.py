@@ -40,7 +40,7 @@ class Rebalancer:
         self.moved = 0
         self.last = Shed(node, 0, f"{node} has not decided yet")
         self.on_decision: Callable[[Shed], None] = lambda shed: None
-        """Told when shedding begins and ends."""
+        """Told when shedding begins and ends, and once when nobody can be moved for lack of an address."""
         self._node = node
         self._sessions = sessions
         self._picture = picture
@@ -50,7 +50,7 @@ class Rebalancer:
         self._clock = clock
         self._rng = rng
         self._pace = Pace()
-        self._asked = False
+        self._asked = self._stuck = False
 
     async def run(self) -> None:
         """Decide for ever."""
@@ -61,16 +61,17 @@ class Rebalancer:
 
     def ask(self) -> None:
         """Even out now, also when that is not automatic, until nothing is left to do."""
-        self._asked = True
+        self._asked, self._stuck = True, False
 
     def shed(self) -> Shed:
         """Decide once, and do it."""
         picture, was_shedding = self._picture(), self._pace.shedding
         decided, self._pace = step(picture, self._node, self._pace, self._rule)
-        if self._pace.shedding != was_shedding:
+        if self._pace.shedding != was_shedding or (decided.stuck and not self._stuck):
             _log.info("rebalancing", begins=self._pace.shedding, reason=decided.why)
             self.on_decision(decided)
         self._asked = self._asked and self._pace.shedding
+        self._stuck = decided.stuck or (self._stuck and not self._pace.shedding)
         self.last = decided
         if decided.sessions:
             self._send_away(picture, decided)
