@@ -134,6 +134,13 @@ def test_workers_without_what_they_must_share(starting: Start, dsn: str) -> None
     assert "2 workers need a Redis or Valkey (cache.url) that they share." in said
 
 
+def test_workers_that_clients_could_not_tell_apart(starting: Start, dsn: str) -> None:
+    own = {"workers.count": 2, "database.url": dsn, "cache.url": NOBODY}
+    said = starting.up(**own, **{"listen.public_url": "https://n1.example"})
+    assert "listen.public_url https://n1.example leads to any of 2 workers" in said
+    assert "listen.front_url" in said
+
+
 def test_workers_that_cannot_start_give_up_and_say_why(starting: Start, dsn: str) -> None:
     said = starting.with_keys().up(
         **{"workers.count": 2, "database.url": dsn, "cache.url": NOBODY, "listen.port": next(free_ports())}

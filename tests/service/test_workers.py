@@ -62,6 +62,11 @@ class Crew:
         ) as answer:
             return f"posthouse_nodes_live {WORKERS}.0\n" in answer.read().decode()
 
+    def endpoints(self) -> set[str]:
+        """Where clients are told to go."""
+        with urllib.request.urlopen(f"{self.server.url}/v1/endpoints", timeout=5) as answer:
+            return {each["url"] for each in json.load(answer)["endpoints"]}
+
     async def all_ready(self) -> None:
         numbers = range(1, WORKERS + 1)
         await self.until(lambda: all(map(self.ready, numbers)) and all(map(self.knows_all, numbers)))
@@ -77,6 +82,7 @@ def server(postgres: LocalPostgres, tmp_path: Path) -> Iterator[LocalServer]:
             "cache.url": cache.url,
             "workers.count": WORKERS,
             "workers.hung_after_s": 5.0,
+            "listen.public_url": "http://localhost",
             "drain.window_s": 0.5,
             "drain.gather_s": 0.1,
             "canary.interval_s": 1.0,
@@ -102,6 +108,8 @@ async def enter_all(site: Site) -> dict[str, Line]:
 async def test_each_worker_is_a_node_and_both_serve_one_port(server: LocalServer) -> None:
     crew = Crew(server)
     await crew.all_ready()
+    own = {f"ws://localhost:{server.port + number}/v1/ws" for number in (1, 2)}
+    assert await asyncio.to_thread(crew.endpoints) == own, "clients can be sent to either"
     async with site_of(server) as site:
         lines = await enter_all(site)
         assert {name[-2:] for name in lines} == {"-1", "-2"}

@@ -80,6 +80,16 @@ def _check(config: "Config") -> None:
             f"{config.workers.count} workers need {' and '.join(lacking)} that they share.",
             "Configure that, or run one worker: --workers 1.",
         )
+    if (
+        config.workers.count > 1
+        and config.listen.public_url.startswith("https:")
+        and not config.tls.certificate
+    ):
+        raise Failure(
+            f"listen.public_url {config.listen.public_url} leads to any of {config.workers.count} workers, whose own"
+            " ports speak no TLS.",
+            "Name the balancer that ends TLS as listen.front_url instead, or set tls.certificate and tls.key.",
+        )
 
 
 def _program() -> list[str]:
