@@ -151,6 +151,15 @@ async def test_a_real_haproxy_accepts_the_file(tmp_path: Path, balance: str, cou
         assert b"warning" not in said.lower(), said.decode()
 
 
+@pytest.mark.parametrize("bind", [":8080", ":443 ssl crt /etc/haproxy/posthouse.pem alpn http/1.1"])
+def test_how_tls_is_switched_on_is_told_only_where_it_is_off(bind: str) -> None:
+    said = render(HaproxyPlan(servers=(Server("n1", "10.0.0.1", 8081, 8700),), bind=bind))
+    lines = [line.strip(" #") for line in said.splitlines() if line.strip(" #")]
+    assert [line for line in set(lines) if lines.count(line) > 1] == []
+    (redirect,) = (line for line in said.splitlines() if "redirect scheme https" in line)
+    assert redirect.lstrip().startswith("#") == ("ssl" not in bind)
+
+
 @pytest.mark.parametrize("balance", ["leastconn", "random(2)"])
 async def test_every_node_gets_its_part(tmp_path: Path, balance: str) -> None:
     async with front(tmp_path, balance) as here:

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from posthouse.api.operations import add_operations
 from posthouse.app.config import Config, load
 from posthouse.app.config.fields import fields, rooms
+from posthouse.app.supervisor import environment_of
 from posthouse.cli.root import COMMANDS, root
 from posthouse.cluster.haproxy import HaproxyPlan, Server, render
 from posthouse.testing.postgres import find_binaries
@@ -279,13 +280,23 @@ def lines_for_a_while(process: "subprocess.Popen[str]") -> Iterator[str]:
             return
 
 
-THREE = tuple(Server(f"posthouse-{n}", f"10.0.0.1{n}", 8080, 8700) for n in (1, 2, 3))
 TWO = tuple(Server(f"node-{n}", f"node-{n}", 8080, 8700) for n in (1, 2))
+
+
+def workers_of(host: str, address: str) -> Iterator[Server]:
+    """The nodes of a machine that runs posthouse.service with deploy/posthouse.toml, as its supervisor has them."""
+    config = shared()
+    for number in range(1, config.workers.count + 1):
+        direct = config.listen.port + number
+        environment = environment_of(number, f"{host}-{config.listen.port}", direct, config.agent.port)
+        node = shared({key: value for key, value in environment.items() if key.startswith("POSTHOUSE_")})
+        yield Server(node.node.name, address, node.listen.direct_port, node.agent.port)
 
 
 def test_haproxys_files_are_those_that_the_command_writes() -> None:
     bind = ":443 ssl crt /etc/haproxy/posthouse.pem alpn http/1.1"
-    assert (DEPLOY / "haproxy/haproxy.cfg").read_text() == render(HaproxyPlan(servers=THREE, bind=bind))
+    servers = tuple(each for n in (1, 2, 3) for each in workers_of(f"posthouse-{n}", f"10.0.0.1{n}"))
+    assert (DEPLOY / "haproxy/haproxy.cfg").read_text() == render(HaproxyPlan(servers=servers, bind=bind))
     alone = render(HaproxyPlan(servers=TWO, stats_socket="/tmp/posthouse.sock"))
     assert (DEPLOY / "compose/haproxy.cfg").read_text() == alone
 

@@ -83,11 +83,16 @@ _RANDOM = """\
     # Two nodes by chance, and of these the one with fewer sessions: nearly as even as `leastconn`, and several
     # balancers side by side do not all run to the same node.
     balance random(2)"""
-_TLS_HINT = """\
+_WITHOUT_TLS = """\
     # TLS: put certificate, chain and key into one file, and say (browsers and phones should never come without):
     # bind :443 ssl crt /etc/haproxy/posthouse.pem alpn http/1.1
-    # http-request redirect scheme https unless {{ ssl_fc }}
-    http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}
+    # http-request redirect scheme https unless { ssl_fc }
+    http-request set-header X-Forwarded-Proto https if { ssl_fc }
+"""
+_WITH_TLS = """\
+    # Its file holds certificate, chain and key. For browsers that come without TLS add `bind :80`: they are sent here.
+    http-request redirect scheme https unless { ssl_fc }
+    http-request set-header X-Forwarded-Proto https
 """
 _SERVER_TLS = (
     " ssl verify required verifyhost {host} ca-file /etc/ssl/certs/ca-certificates.crt alpn http/1.1"
@@ -122,7 +127,7 @@ def render(plan: HaproxyPlan) -> str:
         maxconn=max(1, len(plan.servers)) * plan.server_maxconn + 1_000,
         socket=plan.stats_socket,
         bind=plan.bind,
-        tls=_TLS_HINT.format(),
+        tls=_WITH_TLS if " ssl " in f"{plan.bind} " else _WITHOUT_TLS,
         balance=_LEASTCONN if plan.balance == "leastconn" else _RANDOM,
         rise=RISE,
         fall=FALL,
