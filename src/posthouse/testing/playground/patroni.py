@@ -49,6 +49,9 @@ _SETTINGS: dict[str, object] = {
     "wal_receiver_timeout": "6s",
     "wal_receiver_status_interval": "1s",
     "wal_retrieve_retry_interval": "500ms",
+    "tcp_keepalives_idle": 5,
+    "tcp_keepalives_interval": 5,
+    "tcp_keepalives_count": 2,
     "checkpoint_timeout": "10min",
     "unix_socket_directories": "",
     "dynamic_shared_memory_type": "mmap",  # in the data folder: what a killed server leaves goes with it

@@ -15,6 +15,19 @@ MASTER = "posthouse"
 DOWN_AFTER_MS = 1_500
 FAILOVER_TIMEOUT_MS = 5_000
 _ASK_TIMEOUT_S = 1.0
+_AS_IN_DEPLOY = (
+    "maxmemory-policy noeviction",
+    "replica-read-only yes",
+    "repl-diskless-sync yes",
+    "repl-diskless-sync-delay 0",
+    "repl-timeout 5",
+    "repl-ping-replica-period 1",
+    "min-replicas-to-write 0",
+    "client-output-buffer-limit pubsub 64mb 16mb 10",
+    "timeout 0",
+    "tcp-keepalive 10",
+)
+"""What is measured here is what deploy/valkey has."""
 
 
 class ValkeyServer(Part):
@@ -42,12 +55,9 @@ class ValkeyServer(Part):
             "dir .",
             "replica-announce-ip 127.0.0.1",
             f"replica-announce-port {self.port.public}",
-            "repl-diskless-sync-delay 0",
-            "repl-timeout 5",
-            "repl-ping-replica-period 1",
             "maxmemory 128mb",
-            "maxmemory-policy noeviction",
             "loglevel notice",
+            *_AS_IN_DEPLOY,
         ]
         if self.primary is not None:
             lines.append(f"replicaof 127.0.0.1 {self.primary.public}")
