@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
+
 from posthouse.app.secrets import FILE, Secrets, load_or_create
 from posthouse.client import Client, EntryReceived, Posted, Runtime, SendRefused, Sent
 from posthouse.kit.clock import SystemClock
@@ -48,8 +50,9 @@ class Person:
     def say(self, text: str) -> Posted:
         """Send, and let the history know what comes of it."""
         self.sent += 1
-        posted = self.client.post(SQUARE, {"text": text})
-        self._history.sent(self.device, posted.client_id)
+        content = {"text": text}
+        posted = self.client.post(SQUARE, content)
+        self._history.sent(self.device, posted.client_id, msgspec.json.encode(content))
         posted.acked.add_done_callback(lambda answer: self._answered(posted, answer))
         self._answers.append(posted.acked)
         return posted
@@ -78,7 +81,7 @@ class Town:
         self.runtime = Runtime()
         self.back_end = Backend(nodes[0].url, secrets.api_key, self.runtime)
         self.people: list[Person] = []
-        self.history = History(SQUARE)
+        self.history = History(SQUARE, knows_all=True)
         self.clock = SystemClock()
 
     async def person(

@@ -21,6 +21,11 @@ def entry(seq: int, client_id: str = "", sender: str = "ann", text: str = "") ->
     )  # fmt: skip
 
 
+def kind_of(entry: Entry, kind: str) -> Entry:
+    """The same, of another kind."""
+    return msgspec.structs.replace(entry, kind=kind)
+
+
 def membership(seq: int, kind: str, *users: str) -> Entry:
     return Entry(
         conv="c",
@@ -105,6 +110,35 @@ def test_a_refused_send_in_the_log_is_a_contradiction() -> None:
 
 def test_an_entry_that_its_device_never_sent_is_a_contradiction() -> None:
     only(told().check([*LOG, entry(6)]), "contradicted", "G2", 6)
+
+
+def test_a_send_whose_body_was_exchanged_in_the_log_is_a_contradiction() -> None:
+    """Also when it was acknowledged and all readers agree with the log."""
+    history = told(())
+    history.sent(ANN, "s6", bytes(entry(6).body))
+    history.sent(ANN, "s7", bytes(entry(7).body))
+    log = [*LOG, entry(6), entry(7, text="something else")]
+    history.acked(ANN, "s7", 7)
+    show(history, range(1, 8), log)
+    only(history.check(log), "contradicted", "G2", 7)
+
+
+def test_a_message_of_a_device_that_sent_none_is_a_contradiction_where_all_sends_are_told() -> None:
+    def check(log: Sequence[Entry], **knows: bool) -> Verdict:
+        history = History("c", **knows)
+        history.sent(BOB, "b")
+        return history.check(log)
+
+    log = [CREATION, entry(2, "b", "bob"), entry(3)]
+    only(check(log, knows_all=True), "contradicted", "G2", 3)
+    only(check([*log[:2], kind_of(log[2], "x.wave")], knows_all=True), "contradicted", "G2", 3)
+    assert check(log).holds, "ann's device is not followed"
+
+
+def test_what_back_ends_say_and_what_the_server_notes_was_sent_by_no_device() -> None:
+    by_back_end = msgspec.structs.replace(entry(2), device="")
+    by_ann = msgspec.structs.replace(membership(3, MEMBER_JOINED, "dan"), sender="ann", device="phone")
+    assert History("c", knows_all=True).check([CREATION, by_back_end, by_ann]).holds
 
 
 def test_a_send_without_an_answer_promises_nothing() -> None:

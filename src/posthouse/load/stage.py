@@ -7,6 +7,8 @@ speaks, and a leave begins when all that the nick has said is settled.
 import asyncio
 from typing import Final
 
+import msgspec
+
 from posthouse.client import Posted, SendRefused, Sent
 from posthouse.kit.clock import Clock
 from posthouse.load.backend import Backend
@@ -43,7 +45,7 @@ class Stage:
         self._clock = clock
         self._speed = speed
         self._window = asyncio.Semaphore(window)
-        self._history = History(conv)
+        self._history = History(conv, knows_all=True)
         self._open: dict[str, set[asyncio.Future[Sent]]] = {nick: set() for nick in day.cast}
 
     async def play(self, cast: Cast) -> None:
@@ -78,8 +80,9 @@ class Stage:
     async def _say(self, step: Step, player: Player) -> None:
         await self._window.acquire()
         kind = MESSAGE if step.act is Act.MESSAGE else ACTION_KIND
-        posted = player.client.post(self._conv, {"text": step.text}, kind=kind)
-        self._history.sent((step.nick, DEVICE), posted.client_id)
+        content = {"text": step.text}
+        posted = player.client.post(self._conv, content, kind=kind)
+        self._history.sent((step.nick, DEVICE), posted.client_id, msgspec.json.encode(content))
         answer = posted.acked
         self._open[step.nick].add(answer)
         answer.add_done_callback(lambda answer: self._answered(step, posted, answer))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from posthouse.messaging.bodies import users_of
-from posthouse.model.entry import CREATED, MEMBER_JOINED, MEMBER_LEFT, Entry
+from posthouse.model.entry import CREATED, CUSTOM_PREFIX, MEMBER_JOINED, MEMBER_LEFT, MESSAGE, Entry
 from posthouse.model.ids import INTEGER_MAX
 
 BREACHES_MAX: Final = 20
@@ -31,7 +31,8 @@ class Verdict(NamedTuple):
     """What was counted. `lost`, `duplicated`, `reordered` count sends in the log and deliveries to readers alike.
 
     `contradicted` is everything else that breaks a promise: readers or acks that disagree, numbers with gaps, entries
-    that nobody sent, that were refused, or that came back. `unanswered` sends are no breach: nothing was promised.
+    that nobody sent, that say something else than was sent, that were refused, or that came back. `unanswered` sends
+    are no breach: nothing was promised.
     """
 
     sent: int = 0
@@ -123,12 +124,13 @@ class Reader:
 
 
 class _Sent:
-    """One send: its place among its device's sends, and what its device was told."""
+    """One send: its place among its device's sends, its body if that is known, and what its device was told."""
 
-    __slots__ = ("order", "refused", "seq")
+    __slots__ = ("body", "order", "refused", "seq")
 
-    def __init__(self, order: int) -> None:
+    def __init__(self, order: int, body: bytes | None) -> None:
         self.order = order
+        self.body = body
         self.seq = 0
         self.refused = False
 
@@ -136,12 +138,14 @@ class _Sent:
 class History:
     """What happened around one log, told as it happens; `check` judges it against the log as it was read at the end.
 
-    `shows_all`: newcomers see what lies before their own joining, as in channels.
+    `shows_all`: newcomers see what lies before their own joining, as in channels. `knows_all`: every device's sends are
+    told here, so that what a device says that told of none was sent by nobody; else such a device is not followed.
     """
 
-    def __init__(self, conv: str, *, shows_all: bool = False) -> None:
+    def __init__(self, conv: str, *, shows_all: bool = False, knows_all: bool = False) -> None:
         self.conv = conv
         self._shows_all = shows_all
+        self._knows_all = knows_all
         self._readers: list[Reader] = []
         self._entries: dict[int, Entry] = {}
         self._sends: dict[Device, dict[str, _Sent]] = {}
@@ -151,10 +155,13 @@ class History:
 
     # What is told
 
-    def sent(self, device: Device, client_id: str) -> None:
-        """`device` made this send, after all those told of before. Repeating it, as a retry does, tells nothing new."""
+    def sent(self, device: Device, client_id: str, body: bytes | None = None) -> None:
+        """`device` made this send, after all those told of before. Repeating it, as a retry does, tells nothing new.
+
+        `body`, the JSON that was sent, is kept and must be what the log holds; without it that is not looked at.
+        """
         sends = self._sends.setdefault(device, {})
-        sends.setdefault(client_id, _Sent(len(sends)))
+        sends.setdefault(client_id, _Sent(len(sends), body))
 
     def acked(self, device: Device, client_id: str, seq: int) -> None:
         """`device` was told that its send is entry `seq`."""
@@ -246,7 +253,7 @@ class History:
             head = entry.seq
             self.compare(entry, "the log")
             device = (entry.sender, entry.device)
-            if device in self._sends:
+            if device in self._sends or (self._knows_all and _is_said_by_device(entry)):
                 self._check_send(entry, device, last, found)
         return head
 
@@ -254,7 +261,7 @@ class History:
         self, entry: Entry, device: Device, last: dict[Device, int], found: dict[tuple[str, str, str], int]
     ) -> None:
         first = found.setdefault(_name(entry), entry.seq)
-        sent = self._sends[device].get(entry.client_id)
+        sent = self._sends.get(device, {}).get(entry.client_id)
         if sent is None:
             self.count("contradicted", "G2", entry.seq, f"{device} never sent {entry.client_id}")
         elif first != entry.seq:
@@ -263,6 +270,9 @@ class History:
             )
         elif sent.refused:
             self.count("contradicted", "G2", entry.seq, f"{entry.client_id} of {device} was refused")
+        elif sent.body is not None and sent.body != bytes(entry.body):
+            words = f"{device} sent {sent.body!r} as {entry.client_id}, and not {bytes(entry.body)!r}"
+            self.count("contradicted", "G2", entry.seq, words)
         elif sent.order < last.get(device, -1):
             self.count(
                 "reordered", "G3", entry.seq, f"{device} sent {entry.client_id} before what stands before it"
@@ -324,6 +334,11 @@ def _common(these: Sequence[range], those: Sequence[range]) -> list[int]:
     """The numbers that are in one of `these` and in one of `those`."""
     overlaps = (range(max(a.start, b.start), min(a.stop, b.stop)) for a in these for b in those)
     return sorted({number for overlap in overlaps for number in overlap})
+
+
+def _is_said_by_device(entry: Entry) -> bool:
+    """Back ends have no device, and the other kinds are the server's."""
+    return bool(entry.device) and (entry.kind == MESSAGE or entry.kind.startswith(CUSTOM_PREFIX))
 
 
 def _name(entry: Entry) -> tuple[str, str, str]:

@@ -3,11 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
+import msgspec
 import pytest
 
-from posthouse.client import Runtime
+from posthouse.client import Client, Runtime
+from posthouse.kit.clock import SystemClock
 from posthouse.load.backend import Backend
+from posthouse.load.bench.passes import Passes
+from posthouse.load.bench.stamp import stamped
 from posthouse.load.chaos.crew import Crew
+from posthouse.model.entry import MESSAGE, Entry
 from posthouse.testing.servers import LocalServer
 
 USERS = [f"user-{number}" for number in range(6)]
@@ -70,3 +75,26 @@ async def test_they_are_all_back_after_a_cut_and_nothing_is_lost(crew: Crew, ser
         pauses = await crew.pauses(since - 1, since, convs)
         assert len(pauses) == len(USERS)
         assert all(0 < pause <= 1 for pause in pauses)
+
+
+async def test_they_notice_words_that_were_exchanged_and_words_that_none_of_them_sent(
+    crew: Crew, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Backend.log
+
+    async def read_another(backend: Backend, conv: str) -> list[Entry]:
+        log = await read(backend, conv)
+        at = next(at for at, entry in enumerate(log) if entry.kind == MESSAGE and entry.device == "crew")
+        log[at] = msgspec.structs.replace(log[at], body=msgspec.Raw(b'{"text":"other words"}'))
+        return log
+
+    await crew.talk(100)
+    token = Passes(server.data, SystemClock()).token("user-0")
+    async with Client(server.url, token=token, device="desk") as stranger:
+        forged = await stranger.send("tea", stamped(0.0))
+    assert await crew.hush(20) == 0
+    monkeypatch.setattr(Backend, "log", read_another)
+    verdict = await crew.judge(server.url, server.secrets.api_key)
+    reasons = [breach.reason for breach in verdict.breaches if breach.promise == "G2"]
+    assert sum("other words" in reason for reason in reasons) == len(CONVS["user-0"])
+    assert [breach.seq for breach in verdict.breaches if "never sent" in breach.reason] == [forged.seq]

@@ -7,6 +7,9 @@ import sys
 import pytest
 
 from posthouse.storage import append
+from posthouse.storage.base import Append, Appended
+from posthouse.storage.draft import Draft
+from posthouse.storage.rows import LogRow
 from posthouse.testing.simulation.faults import FAULTS_MIN
 from posthouse.testing.simulation.world import simulate
 
@@ -40,6 +43,16 @@ def test_the_same_seed_tells_the_same_story_in_another_process() -> None:
 
 def test_different_seeds_tell_different_stories() -> None:
     assert len({simulate(seed).trace for seed in range(3)}) == 3
+
+
+def test_other_words_in_the_log_than_were_sent_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    write = append._write
+
+    def write_another(draft: Draft, send: Append, log: LogRow, digest: bytes, body: bytes) -> Appended:
+        return write(draft, send, log, digest, body.replace(b"phone 7", b"phone 8"))
+
+    monkeypatch.setattr(append, "_write", write_another)
+    assert any(failure.startswith("G2") and "phone 7" in failure for failure in simulate(0).failures)
 
 
 def test_a_broken_safeguard_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,7 +119,7 @@ class Crew:
         self._convs |= convs
         self._sentences = sentences(Path(log) if log else None, seed)
         for conv in {conv for own in convs.values() for conv in own}:
-            self._histories.setdefault(conv, History(conv))
+            self._histories.setdefault(conv, History(conv, knows_all=True))
         entering = [self._enter(user, address, passes.token(user)) for user in convs]
         self._tasks.supervise("seconds", self._count_connected)
         await asyncio.gather(*entering)
@@ -296,8 +296,9 @@ class Crew:
 
     def _post(self, user: str, conv: str, text: str) -> None:
         now = self._clock.monotonic()
-        posted = self._clients[user].post(conv, stamped(now) | {"text": text})
-        self._histories[conv].sent((user, DEVICE), posted.client_id)
+        content = stamped(now) | {"text": text}
+        posted = self._clients[user].post(conv, content)
+        self._histories[conv].sent((user, DEVICE), posted.client_id, msgspec.json.encode(content))
         self._unanswered[user, posted.client_id] = (conv, now)
         posted.acked.add_done_callback(partial(self._answered, user, posted))
 

@@ -130,7 +130,7 @@ class People:
         for at, members in enumerate(formed):
             conv = f"chapter-{number}-{at}"
             self._members[conv] = list(members)
-            history = self._histories[conv] = History(conv)
+            history = self._histories[conv] = History(conv, knows_all=True)
             for user in members:
                 self._readers[user, conv] = history.reader(user, user)
         await asyncio.gather(*(self._backend.create_group(conv, own) for conv, own in self._members.items()))

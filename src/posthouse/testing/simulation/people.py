@@ -7,6 +7,8 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from posthouse.client import Client
 from posthouse.client.errors import ClientClosed, OutboxFull, SendRefused
 from posthouse.client.events import ConversationJoined, ConversationLeft, EntryReceived, SendFailed
@@ -131,14 +133,15 @@ class Person:
             self._say(self._client, rng.choice(list(self._convs)), f"{self.device[1]} {self.said}")
 
     def _say(self, client: Client, conv: str, text: str) -> None:
+        content = {"text": text}
         try:
-            posted = client.post(conv, text)
+            posted = client.post(conv, content)
         except (OutboxFull, ClientClosed):
             return
         self.said += 1
         self.said_at[conv, posted.client_id] = self.runtime.clock.monotonic()
         self._posted.append(posted)
-        self._histories[conv].sent(self.device, posted.client_id)
+        self._histories[conv].sent(self.device, posted.client_id, msgspec.json.encode(content))
 
     def unsettled(self, logs: Mapping[str, Sequence[Entry]]) -> int:
         """Sends whose outcome is not known yet. Those of an earlier life are done when they are in the log."""

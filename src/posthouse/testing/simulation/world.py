@@ -95,7 +95,7 @@ class World:
             name: SimulatedNode(name, self.network, self.databases, self.cache, self.keys, self._random())
             for name in (*NODES, *NEWCOMERS)
         }
-        self.histories = {conv: History(conv) for conv in CONVERSATIONS}
+        self.histories = {conv: History(conv, knows_all=True) for conv in CONVERSATIONS}
         self.people: dict[str, Person] = {}
         self.breaking = Breaking(self.network, self.nodes, self.databases, self.cache, self.people, APP)
         self.changes_done = 0
