@@ -1,5 +1,6 @@
 """HTTP as nobody should write it: one request is never two, nobody is two callers, and no spelling opens a door."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -31,7 +32,7 @@ async def town(tmp_path: Path) -> AsyncIterator[Town]:
 
 
 def request(*lines: str, start: str = "POST /v1/users HTTP/1.1", body: bytes = b"") -> bytes:
-    return "\r\n".join((start, "Host: h", *lines, "Connection: close", "", "")).encode("latin-1") + body
+    return "\r\n".join((start, "Host: h", *lines, "Connection: close", "", "")).encode() + body
 
 
 def statuses(heard: bytes) -> list[int]:
@@ -163,6 +164,84 @@ async def test_other_protocols_and_methods_get_nothing(town: Town, start: str) -
     heard = await answer(town.node.port, request("Cookie: echoed", start=start))
     assert b"echoed" not in heard
     assert all(400 <= status < 500 for status in statuses(heard)), heard
+
+
+# What is said becomes no header -----------------------------------------------------------------------------------
+
+INJECTED = "X-Injected: owned"
+BREAKS = {
+    "a line's end": "\r\n",
+    "half of one": "\n",
+    "the other half": "\r",
+    "two, and a body": "\r\n\r\n<html>\r\n",
+    "escaped": "%0d%0a",
+    "escaped twice": "%250d%250a",
+    "in JSON": "\\r\\n",
+    "cut down to it": "\u560d\u560a",
+    "cut down to it, escaped": "%E5%98%8D%E5%98%8A",
+    "what Unicode breaks lines with": "\u2028",
+    "a folded line": "\r\n ",
+}
+PLACES = (
+    "Host", "Origin", "Idempotency-Key", "X-Api-Key", "Authorization", "Access-Control-Request-Method",
+    "Access-Control-Request-Headers", "X-Request-Id", "X-Forwarded-Host", "Accept-Encoding", "Content-Type",
+)  # fmt: skip
+OPENING = (
+    "Host",
+    "Origin",
+    "Upgrade",
+    "Sec-WebSocket-Key",
+    "Sec-WebSocket-Protocol",
+    "Sec-WebSocket-Extensions",
+)
+
+
+def carriers(said: str) -> list[bytes]:
+    """Requests that say something in each place that a careless answer might repeat."""
+    body = f'{{"kind":"group","conv":"{said}","members":["{said}"]}}'.encode()
+    sized = f"Content-Length: {len(body)}"
+    return [
+        *(
+            request(KEY, start=f"GET {target} HTTP/1.1")
+            for target in (
+                f"/{said}",
+                f"/v1/users/{said}",
+                f"/v1/conversations/{said}/entries?after={said}",
+                f"/v1/users?ids={said}",
+            )
+        ),
+        *(
+            request(f"{place}: usual{said}", start=f"{method} /v1/conversations HTTP/1.1")
+            for place in PLACES
+            for method in ("GET", "POST", "OPTIONS")
+        ),
+        request(KEY, f"Idempotency-Key: {said}", sized, start="POST /v1/conversations HTTP/1.1", body=body),
+    ]
+
+
+def openings(said: str) -> list[bytes]:
+    """The same in what opens a WebSocket."""
+    return [head(UPGRADE | {place: UPGRADE.get(place, "usual") + said}) for place in OPENING]
+
+
+def injected(heard: bytes) -> list[bytes]:
+    """Lines of an answer that begin with what was said."""
+    return re.findall(rb"(?im)(?:^|[\r\n])[ \t]*(?:X-Injected|<html>).*", heard)
+
+
+@pytest.mark.parametrize("name", BREAKS)
+async def test_nothing_that_is_said_becomes_a_header_of_an_answer(town: Town, name: str) -> None:
+    """In paths, queries, ids and headers; it may be cut at a break, and what stands behind is then the caller's own."""
+    assert injected(f"HTTP/1.1 200 OK\r\nVia: x\r\n{INJECTED}\r\n\r\n".encode())
+    said, port = f"{BREAKS[name]}{INJECTED}", town.node.port
+    asked = [*carriers(said), *openings(said)]
+    answering = (
+        *(answer(port, each) for each in carriers(said)),
+        *(answered_head(port, each) for each in openings(said)),
+    )
+    for each, heard in zip(asked, await asyncio.gather(*answering), strict=True):
+        assert heard.startswith(b"HTTP/"), each
+        assert not injected(heard), (each, heard)
 
 
 # The way to a WebSocket -------------------------------------------------------------------------------------------

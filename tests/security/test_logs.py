@@ -207,7 +207,8 @@ async def everywhere(town: Town, server: LocalServer, line: str) -> None:
     ):
         with suppress(ConnectionError):
             heard = await answer(server.port, request + LAST)
-            assert b"\r\nforged" not in heard
+            assert b"forged" not in heard
+            assert b"owned" not in heard
     for hello in ({"device": line}, {"device": "phone", "sdk": line}, {"device": "phone", "resume": line}):
         async with town.talking(line, **{"device": "phone"} | hello) as talk:
             assert no_controls(talk.first.get("reason", ""))
