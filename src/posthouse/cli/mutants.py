@@ -44,7 +44,7 @@ def mutants(
         rows.append(_row(safeguard, caught))
         recording.put(rows[-1])
         if not output.json:
-            output.emit(None, f"{safeguard.name:44}  {_by(caught) or click.style('NOT NOTICED', fg='red')}")
+            output.emit(None, f"{safeguard.name:44}  {_by(caught)}")
     unnoticed = sum(not row["caught_by"] for row in rows)
     if output.json:
         output.emit({"safeguards": rows, "unnoticed": unnoticed}, "")
@@ -73,4 +73,6 @@ def _row(safeguard: "Safeguard", caught: "Caught") -> dict[str, object]:
 
 
 def _by(caught: "Caught") -> str:
-    return f"the simulation, after {caught.seeds} seeds" if caught.seeds else caught.by
+    if caught.by:
+        return f"the simulation, after {caught.seeds} seeds" if caught.seeds else caught.by
+    return click.style("NOT NOTICED", fg="red") + (f": {caught.how}" if caught.how else "")
