@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from posthouse.client import Client, RequestFailed, RequestRefused, Runtime
+from posthouse.client import (
+    Client,
+    InvalidArgument,
+    NotConnected,
+    Profile,
+    RequestFailed,
+    RequestRefused,
+    Runtime,
+)
 from posthouse.kit.clock import ManualClock
 from posthouse.model.conversation import History, Role
 from posthouse.protocol.codes import Code
@@ -98,6 +106,50 @@ async def test_ids_are_encoded_in_paths(api: Api, client: Client) -> None:
         ("DELETE", f"{path}/%5Bfoo%5D%5E%2F..", None),
         ("POST", path, {"users": ["x", "y"], "role": "admin"}),
     ]
+
+
+async def test_a_role_is_changed_where_the_member_is(api: Api, client: Client) -> None:
+    await client.conversation("room").set_role("b/b", Role.ADMIN)
+    assert api.asked == [("PATCH", "/v1/conversations/room/members/b%2Fb", {"role": "admin"})]
+    assert "Idempotency-Key" in api.headers[0]
+
+
+async def test_profiles_are_read_and_ones_own_is_changed_in_part(api: Api, runtime: Runtime) -> None:
+    ann = Client(api.url, token="secret", user="a/nn", runtime=runtime)
+    api.answers = [
+        (200, {"user": "bob", "name": "Bob", "blocked": False}),
+        (200, {"user": "a/nn", "name": "Ann"}),
+    ]
+    assert await ann.profile("bob") == Profile(user="bob", name="Bob")
+    assert (await ann.set_profile(name="Ann", avatar="")).name == "Ann"
+    assert api.asked == [
+        ("GET", "/v1/users/bob", None),
+        ("PUT", "/v1/users/a%2Fnn", {"name": "Ann", "avatar": ""}),
+    ]
+
+
+async def test_who_does_not_know_yet_who_they_are_changes_nobody(api: Api, client: Client) -> None:
+    for change in (client.set_profile(name="Ann"), client.conversation("room").leave()):
+        with pytest.raises(NotConnected, match="first session"):
+            await change
+    assert api.asked == []
+
+
+async def test_what_has_no_method_is_asked_by_path(api: Api, client: Client) -> None:
+    api.answers = [(200, {"users": [{"user": "bob"}]}), (503, {"reason": "later"}), (200, {"seq": 7})]
+    assert await client.api.request("get", "/v1/users?ids=bob") == {"users": [{"user": "bob"}]}
+    runtime = client._runtime
+    assert await patiently(runtime, lambda: client.api.request("PUT", "/v1/x", {"a": 1})) == {"seq": 7}
+    assert api.asked == [("GET", "/v1/users?ids=bob", None), *[("PUT", "/v1/x", {"a": 1})] * 2]
+    assert ["Idempotency-Key" in headers for headers in api.headers] == [False, True, True]
+    assert len({headers["Idempotency-Key"] for headers in api.headers[1:]}) == 1
+
+
+@pytest.mark.parametrize("path", ["@elsewhere.example/v1/", "https://elsewhere.example/v1/", "v1/users"])
+async def test_the_token_goes_to_no_other_place_than_the_api(api: Api, client: Client, path: str) -> None:
+    with pytest.raises(InvalidArgument, match="/v1/"):
+        await client.api.request("GET", path)
+    assert api.asked == []
 
 
 async def test_facts_and_members_are_read(api: Api, client: Client) -> None:

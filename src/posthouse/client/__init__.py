@@ -35,6 +35,7 @@ from posthouse.client.events import (
 )
 from posthouse.client.host import Sent
 from posthouse.client.posted import Posted
+from posthouse.client.rest import Profile, Rest
 from posthouse.client.runtime import Runtime
 
 __all__ = [
@@ -56,10 +57,12 @@ __all__ = [
     "NotConnected",
     "OutboxFull",
     "Posted",
+    "Profile",
     "Refused",
     "RequestFailed",
     "RequestRefused",
     "Reset",
+    "Rest",
     "Resumed",
     "Runtime",
     "SendFailed",

@@ -11,12 +11,12 @@ import msgspec
 from posthouse import __version__
 from posthouse.client.connection import Pace
 from posthouse.client.endpoints import parse_addresses
-from posthouse.client.errors import InvalidArgument, RequestFailed, RequestRefused
+from posthouse.client.errors import InvalidArgument, NotConnected, RequestFailed, RequestRefused
 from posthouse.client.events import Event, MessageReceived
 from posthouse.client.host import Sent, Settings
 from posthouse.client.outbox import item_of
 from posthouse.client.posted import Posted
-from posthouse.client.rest import Rest
+from posthouse.client.rest import Profile, Rest
 from posthouse.client.runtime import Runtime
 from posthouse.client.shell import Options, Shell, TokenSource
 from posthouse.client.stream import Handler
@@ -180,7 +180,7 @@ class Client:
     @property
     def user(self) -> str:
         """The user, as the server said; empty before the first session, unless given."""
-        return self._shell.core.user if self._shell.core is not None else ""
+        return self._shell.user
 
     @property
     def device(self) -> str:
@@ -315,6 +315,23 @@ class Client:
         created = await self._rest.create(Kind.CHANNEL, members, conv=conv, title=title, history=history)
         return self.conversation(created)
 
+    # Users
+
+    async def profile(self, user: str) -> Profile:
+        """A user's name and avatar. Raises `RequestFailed`, or `RequestRefused` (`not_found`: nobody has said any)."""
+        return await self._rest.profile(_checked_id(user, "user"))
+
+    async def set_profile(self, *, name: str | None = None, avatar: str | None = None) -> Profile:
+        """Change this user's own name or avatar; None leaves it as it is. Returns what holds now.
+
+        Raises `RequestRefused`, also where the app keeps that to its back end, `RequestFailed` or `NotConnected`.
+        """
+        facts = {"name": name, "avatar": avatar}
+        said = {key: value for key, value in facts.items() if value is not None}
+        return await self._rest.set_profile(self._own_user(), said)
+
+    # Reading
+
     async def conversations(self) -> AsyncIterator[Summary]:
         """The user's conversations, newest activity first, as the server has them now: last entry, unread, mentions.
 
@@ -367,8 +384,15 @@ class Client:
 
     @property
     def api(self) -> Rest:
-        """The REST API as this user, for what has no method of its own."""
+        """The REST API as this user; its `request` is for what has no method of its own."""
         return self._rest
+
+    def _own_user(self) -> str:
+        if not self.user:
+            raise NotConnected(
+                "who this user is the server says in the first session: wait_connected(), or give `user`"
+            )
+        return self.user
 
     async def _ask(self, kind: type[A], frame: List | Fetch) -> A:
         answer = await self._shell.ask(lambda ref: msgspec.structs.replace(frame, ref=ref))
@@ -446,13 +470,20 @@ class ConversationHandle:
         """
         await self._client.api.invite(self.conv, users, role)
 
+    async def set_role(self, user: str, role: Role) -> None:
+        """Give a member another role. Admins may up to `member`, owners everything.
+
+        Raises `RequestRefused`, `RequestFailed`.
+        """
+        await self._client.api.set_role(self.conv, user, role)
+
     async def remove(self, user: str) -> None:
         """End a user's membership. Raises `RequestRefused`, `RequestFailed`."""
         await self._client.api.remove(self.conv, user)
 
     async def leave(self) -> None:
-        """End this user's own membership. Raises `RequestRefused`, `RequestFailed`."""
-        await self.remove(self._client.user)
+        """End this user's own membership. Raises `RequestRefused`, `RequestFailed` or `NotConnected`."""
+        await self.remove(self._client._own_user())
 
     async def describe(self, *, title: str | None = None, properties: dict[str, Any] | None = None) -> None:
         """Change the title or the properties. Raises `RequestRefused`, `RequestFailed`."""

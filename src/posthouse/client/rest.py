@@ -1,4 +1,7 @@
-"""What the SDK asks of the REST API: conversations and their members, as the user. Repeated safely."""
+"""What the SDK asks of the REST API, as the user: conversations, members, profiles, and anything else by `request`.
+
+Repeated safely.
+"""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
@@ -6,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from posthouse.client.errors import RequestFailed, RequestRefused
+from posthouse.client.errors import InvalidArgument, RequestFailed, RequestRefused
 from posthouse.client.http import Answer
 from posthouse.client.runtime import Runtime
 from posthouse.kit.backoff import Backoff
@@ -42,6 +45,14 @@ class MembersPage(msgspec.Struct):
 
     members: tuple[Member, ...]
     next_after: str = ""
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """How a user is shown to others; what was never said is empty. `avatar` is the address of a picture."""
+
+    user: str
+    name: str = ""
+    avatar: str = ""
 
 
 class Rest:
@@ -99,6 +110,30 @@ class Rest:
     async def remove(self, conv: str, user: str) -> None:
         """End a membership."""
         await self._change("DELETE", f"{_path(conv)}/members/{quote(user, safe='')}", None)
+
+    async def set_role(self, conv: str, user: str, role: Role) -> None:
+        """Give a member another role."""
+        await self._change("PATCH", f"{_path(conv)}/members/{quote(user, safe='')}", {"role": role.value})
+
+    async def profile(self, user: str) -> Profile:
+        """How a user is shown."""
+        return _decode(await self._ask("GET", f"/v1/users/{quote(user, safe='')}"), Profile)
+
+    async def set_profile(self, user: str, facts: dict[str, str]) -> Profile:
+        """Change the name or avatar; what is left out stays as it is."""
+        return _decode(await self._change("PUT", f"/v1/users/{quote(user, safe='')}", facts), Profile)
+
+    async def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """Any request of the API's document, as `await api.request("GET", "/v1/users?ids=bob")`: the answer's JSON.
+
+        `path` begins with `/v1/`; percent-encode ids in it. A change is carried out once, however often it had to be
+        repeated. Raises `RequestRefused`, `RequestFailed` or `InvalidArgument`.
+        """
+        if not path.startswith("/v1/"):
+            raise InvalidArgument(f"{path!r} is no path of the API: those begin with /v1/")
+        method = method.upper()
+        ask = self._ask if method == "GET" else self._change
+        return _decode(await ask(method, path, body), Any)
 
     async def _change(self, method: str, path: str, facts: dict[str, Any] | None) -> bytes:
         """A request that changes something, named once so that its repetitions are known as such."""

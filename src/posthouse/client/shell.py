@@ -106,6 +106,11 @@ class Shell:
             self.run_pump()
         self.flush()
 
+    @property
+    def user(self) -> str:
+        """The user, as far as it is known: given, stored, or said by the server."""
+        return self.core.user if self.core is not None else self._options.user
+
     def run_pump(self) -> None:
         """Start awaiting async callbacks."""
         self.runtime.tasks.spawn("client callbacks", self.stream.pump())
