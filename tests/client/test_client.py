@@ -1,14 +1,18 @@
 """The client against a server that is honest: sending, receiving, paging, state."""
 
 import asyncio
+import re
 import sys
+from typing import get_type_hints
 
 import msgspec
 import pytest
 
+from posthouse import client as sdk
 from posthouse.client import (
     Client,
     ClientClosed,
+    ConversationHandle,
     ConversationJoined,
     CursorsMoved,
     EntryReceived,
@@ -19,11 +23,28 @@ from posthouse.client import (
     Runtime,
     SendFailed,
     SendRefused,
+    client as client_module,
 )
 from posthouse.kit.clock import ManualClock
 from posthouse.protocol.codes import Code
 from tests.client.conftest import Clients, entries, next_event, texts, until
 from tests.client.scripted import Frame, Link, ScriptedServer, scripted_server
+
+
+def test_what_methods_take_and_return_is_imported_from_the_sdk() -> None:
+    """Whatever a public signature names, an application can name too."""
+    methods = [
+        value for kind in (Client, ConversationHandle) for value in vars(kind).values() if callable(value)
+    ]
+    named = {
+        name
+        for method in methods
+        if not method.__name__.startswith("_")
+        for hint in get_type_hints(method, vars(client_module)).values()
+        for name in re.findall(r"posthouse\.[\w.]+\.(\w+)", repr(hint))
+    }
+    assert {"Role", "History", "Entry", "Summary", "Member", "Conversation"} <= named
+    assert named <= set(sdk.__all__)
 
 
 async def test_a_sent_message_is_in_the_log_and_comes_back_as_the_users_own(

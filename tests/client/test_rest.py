@@ -114,6 +114,29 @@ async def test_a_role_is_changed_where_the_member_is(api: Api, client: Client) -
     assert "Idempotency-Key" in api.headers[0]
 
 
+async def test_roles_and_histories_may_be_given_by_their_names(api: Api, client: Client) -> None:
+    room = client.conversation("room")
+    await room.invite("bob", role="admin")
+    await room.set_role("bob", "reader")
+    await client.create_group(history="all")
+    bodies = [body for _, _, body in api.asked]
+    assert bodies[0] == {"users": ["bob"], "role": "admin"}
+    assert bodies[1] == {"role": "reader"}
+    assert bodies[2] == {"kind": "group", "members": [], "history": "all"}
+
+
+async def test_a_name_that_is_none_is_told_with_those_that_are(api: Api, client: Client) -> None:
+    room = client.conversation("room")
+    for change in (room.invite("bob", role="boss"), room.set_role("bob", "boss")):
+        with pytest.raises(
+            InvalidArgument, match="'boss' is no role: use one of owner, admin, member, reader"
+        ):
+            await change
+    with pytest.raises(InvalidArgument, match="'some' is no history: use one of all, joined"):
+        await client.create_channel(history="some")
+    assert api.asked == []
+
+
 async def test_profiles_are_read_and_ones_own_is_changed_in_part(api: Api, runtime: Runtime) -> None:
     ann = Client(api.url, token="secret", user="a/nn", runtime=runtime)
     api.answers = [

@@ -37,22 +37,33 @@ from posthouse.client.host import Sent
 from posthouse.client.posted import Posted
 from posthouse.client.rest import Profile, Rest
 from posthouse.client.runtime import Runtime
+from posthouse.model.conversation import Conversation, History, Kind, Member, Role
+from posthouse.model.entry import Entry
+from posthouse.protocol.codes import Code
+from posthouse.protocol.frames import MemberCursor, Summary
 
 __all__ = [
     "CatchUpFailed",
     "Client",
     "ClientClosed",
     "ClientError",
+    "Code",
     "Connected",
+    "Conversation",
     "ConversationHandle",
     "ConversationJoined",
     "ConversationLeft",
     "ConversationReset",
     "CursorsMoved",
     "Disconnected",
+    "Entry",
     "EntryReceived",
     "Event",
+    "History",
     "InvalidArgument",
+    "Kind",
+    "Member",
+    "MemberCursor",
     "MessageReceived",
     "NotConnected",
     "OutboxFull",
@@ -64,6 +75,7 @@ __all__ = [
     "Reset",
     "Rest",
     "Resumed",
+    "Role",
     "Runtime",
     "SendFailed",
     "SendRefused",
@@ -73,6 +85,7 @@ __all__ = [
     "StoreFailed",
     "StoreInUse",
     "StoreMismatch",
+    "Summary",
     "TokenRefused",
     "TooManyRequests",
 ]

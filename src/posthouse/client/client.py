@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self, TypeVar
@@ -41,6 +42,7 @@ Content = str | Mapping[str, Any]
 """A text, or a whole body: one JSON object."""
 H = TypeVar("H", bound=Handler)
 A = TypeVar("A")
+E = TypeVar("E", bound=StrEnum)
 
 
 class Statistics(NamedTuple):
@@ -299,21 +301,36 @@ class Client:
         return self.conversation(await self._rest.create(Kind.DIRECT, [_checked_id(user, "user")]))
 
     async def create_group(
-        self, title: str = "", members: Sequence[str] = (), *, conv: str = "", history: History | None = None
+        self,
+        title: str = "",
+        members: Sequence[str] = (),
+        *,
+        conv: str = "",
+        history: History | str | None = None,
     ) -> "ConversationHandle":
         """Begin a group, with this user as its owner. `conv`: an id of your own choice; repeating it finds the same.
 
-        `history`: whether newcomers see what was before them. Raises `RequestRefused`, `RequestFailed`.
+        `history`: whether newcomers see what was before them. Raises `RequestRefused`, `RequestFailed` or
+        `InvalidArgument`.
         """
-        created = await self._rest.create(Kind.GROUP, members, conv=conv, title=title, history=history)
-        return self.conversation(created)
+        return await self._create(Kind.GROUP, members, conv, title, history)
 
     async def create_channel(
-        self, title: str = "", members: Sequence[str] = (), *, conv: str = "", history: History | None = None
+        self,
+        title: str = "",
+        members: Sequence[str] = (),
+        *,
+        conv: str = "",
+        history: History | str | None = None,
     ) -> "ConversationHandle":
         """Begin a channel: its members read, owners and admins write. As `create_group` otherwise."""
-        created = await self._rest.create(Kind.CHANNEL, members, conv=conv, title=title, history=history)
-        return self.conversation(created)
+        return await self._create(Kind.CHANNEL, members, conv, title, history)
+
+    async def _create(
+        self, kind: Kind, members: Sequence[str], conv: str, title: str, history: History | str | None
+    ) -> "ConversationHandle":
+        seen = _one_of(History, history, "history") if history is not None else None
+        return self.conversation(await self._rest.create(kind, members, conv=conv, title=title, history=seen))
 
     # Users
 
@@ -463,19 +480,20 @@ class ConversationHandle:
             if not after:
                 return
 
-    async def invite(self, *users: str, role: Role | None = None) -> None:
+    async def invite(self, *users: str, role: Role | str | None = None) -> None:
         """Add users, as readers of a channel or members of a group unless `role` says otherwise.
 
-        Those who are members already stay as they are. Raises `RequestRefused`, `RequestFailed`.
+        Those who are members already stay as they are. Raises `RequestRefused`, `RequestFailed` or `InvalidArgument`.
         """
-        await self._client.api.invite(self.conv, users, role)
+        given = _one_of(Role, role, "role") if role is not None else None
+        await self._client.api.invite(self.conv, users, given)
 
-    async def set_role(self, user: str, role: Role) -> None:
+    async def set_role(self, user: str, role: Role | str) -> None:
         """Give a member another role. Admins may up to `member`, owners everything.
 
-        Raises `RequestRefused`, `RequestFailed`.
+        Raises `RequestRefused`, `RequestFailed` or `InvalidArgument`.
         """
-        await self._client.api.set_role(self.conv, user, role)
+        await self._client.api.set_role(self.conv, user, _one_of(Role, role, "role"))
 
     async def remove(self, user: str) -> None:
         """End a user's membership. Raises `RequestRefused`, `RequestFailed`."""
@@ -498,6 +516,13 @@ def _checked_id(value: str, what: str) -> str:
         return check_id(value, what)
     except ModelError as error:
         raise InvalidArgument(str(error)) from None
+
+
+def _one_of(kind: type[E], value: E | str, what: str) -> E:
+    try:
+        return kind(value)
+    except ValueError:
+        raise InvalidArgument(f"{value!r} is no {what}: use one of {', '.join(kind)}") from None
 
 
 def _trusted(tls: ssl.SSLContext | str | Path | None) -> ssl.SSLContext | None:
