@@ -65,6 +65,24 @@ class Soaked(msgspec.Struct, frozen=True):
     verdict: Literal["pass", "fail"]
 
 
+class Judged(msgspec.Struct, frozen=True):
+    """A figure of a benchmark beside what it must reach; `how`: at most, at least or below."""
+
+    figure: str
+    value: float | None
+    how: str
+    limit: float
+    reached: bool
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """A benchmark, by the words that run it (`posthouse bench`). `broken`: checks that failed, and how often."""
+
+    benchmark: str
+    limits: list[Judged]
+    broken: dict[str, int]
+
+
 class Proof(NamedTuple):
     """All records, the newest of each kind last; none where it was not run."""
 
@@ -72,6 +90,7 @@ class Proof(NamedTuple):
     mutants: list[Record[Missed]]
     chaos: list[Record[Broken]]
     soak: list[Record[Soaked]]
+    bench: list[Record[Measured]]
 
 
 def load(folder: Path) -> Proof:
@@ -81,6 +100,7 @@ def load(folder: Path) -> Proof:
         mutants=_read(folder, "mutants", Missed),
         chaos=_read(folder, "chaos", Broken),
         soak=_read(folder, "soak", Soaked),
+        bench=_read(folder, "bench", Measured),
     )
 
 

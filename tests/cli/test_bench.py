@@ -1,10 +1,12 @@
 """`posthouse bench`: its arguments and what it says; the benchmarks themselves are tested in tests/load/bench."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from posthouse.cli.failure import Exit
+from spec.promises import recorded
 from tests.cli.running import run
 
 
@@ -27,8 +29,37 @@ def test_a_result_is_a_table_for_people_and_one_object_for_programs(fanout: dict
         "seconds       10.0",
         "ratio_to_raw  1.25",
         "lost          0",
+        "limit         ratio_to_raw at most 1.3: reached",
     ]
-    assert json.loads(run("bench", "fanout", "--json").stdout)["members"] == 2_000
+    told = json.loads(run("bench", "fanout", "--json").stdout)
+    assert told["members"] == 2_000
+    assert [each["reached"] for each in told["limits"]] == [True]
+
+
+def test_a_limit_that_is_not_reached_is_told_and_recorded_and_is_no_error(
+    fanout: dict[str, object], tmp_path: Path
+) -> None:
+    fanout["ratio_to_raw"] = 1.4
+    done = run("bench", "fanout", "--record", str(tmp_path / "bench.json"))
+    assert done.exit_code == Exit.OK
+    assert "ratio_to_raw at most 1.3: not reached" in done.stdout
+    (row,) = recorded.rows(recorded.load(tmp_path).bench)
+    assert (row.benchmark, row.limits[0].value, row.limits[0].reached) == ("fanout", 1.4, False)
+
+
+def test_variants_are_kept_beside_each_other_and_one_that_lost_messages_too(
+    fanout: dict[str, object], tmp_path: Path
+) -> None:
+    command = ("bench", "fanout", "--record", str(tmp_path / "bench.json"))
+    run(*command)
+    run(*command, "--set", "members=20")
+    fanout["lost"] = 3
+    assert run(*command).exit_code == Exit.CHECKS_FAILED
+    rows = recorded.rows(recorded.load(tmp_path).bench)
+    assert {row.benchmark: row.broken for row in rows} == {
+        "fanout --set members=20": {},
+        "fanout": {"lost": 3},
+    }
 
 
 def test_database_and_sizes_can_be_chosen(fanout: dict[str, object]) -> None:

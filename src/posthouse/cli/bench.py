@@ -1,19 +1,19 @@
 """`posthouse bench`: run a benchmark against a server of its own, beside a raw limit measured in the same run."""
 
 import inspect
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
 
 from posthouse.cli.failure import Exit, Failure
 from posthouse.cli.output import Output, json_option, pass_output
+from posthouse.cli.record import record_option, recorder
 
 NAMES = ("fanout", "send", "idle", "storm", "startup", "listing")
-CHECKS = ("lost", "duplicated", "reordered", "contradicted", "unanswered")
-"""Keys of a result that must be zero."""
 CLUSTER = "cluster"
 """The parameter of benchmarks that can measure a cluster."""
 
@@ -49,17 +49,22 @@ Bench = Callable[..., Coroutine[Any, Any, Mapping[str, object]]]
 @click.option(
     "--set", "sizes", multiple=True, metavar="SIZE=N", help="Change a size, such as members=200; repeatable."
 )
+@record_option
 @json_option
 @pass_output
-def bench(output: Output, name: str, database: str, cluster: bool, sizes: tuple[str, ...]) -> None:
+def bench(
+    output: Output, name: str, database: str, cluster: bool, sizes: tuple[str, ...], record_file: Path | None
+) -> None:
     """Measure one thing: fanout, send, idle, storm, startup or listing.
 
     Starts a server of its own in a temporary folder, and takes a minute or more. docs/benchmarks.md says what is done
-    and what the keys mean. The exit code is 5 when messages were lost, doubled or out of order.
+    and what the keys mean. The exit code is 5 when messages were lost, doubled or out of order; a limit that is not
+    reached is told, and is no error.
     """
     import uvloop
 
     from posthouse.cli.progress import working
+    from posthouse.load.bench.limits import row, title
 
     run: Bench = getattr(import_module(f"posthouse.load.bench.{name}"), name)
     changed: dict[str, int | float] = dict(_size(run, size) for size in sizes)
@@ -67,11 +72,14 @@ def bench(output: Output, name: str, database: str, cluster: bool, sizes: tuple[
         if CLUSTER not in inspect.signature(run).parameters:
             raise click.BadParameter(f"{name} does not measure a cluster", param_hint="--cluster")
         changed[CLUSTER] = True
+    asked = title(name, database, sizes, cluster=cluster)
+    recording = recorder(record_file, "benchmark", {})
     with working(f"bench {name}", shown=not output.json):
         result = uvloop.run(_measured(run(database, **changed)))
-    width = max(map(len, result))
-    output.emit(result, "\n".join(f"{key:{width}}  {_shown(value)}" for key, value in result.items()))
-    if any(result.get(check) for check in CHECKS):
+    found = row(asked, result)
+    recording.put(found)
+    output.emit({**result, "limits": found["limits"]}, _told(result, found["limits"]))
+    if found["broken"]:
         raise Failure(
             "The checks failed: messages were lost, doubled or out of order.", "", Exit.CHECKS_FAILED
         )
@@ -104,6 +112,15 @@ def _size(run: Bench, size: str) -> tuple[str, int | float]:
         raise click.BadParameter(
             f"{value!r} is no number; {name} is {known[name]}", param_hint="--set"
         ) from None
+
+
+def _told(result: Mapping[str, object], limits: Sequence[Mapping[str, Any]]) -> str:
+    width = max(map(len, result))
+    lines = [f"{key:{width}}  {_shown(value)}" for key, value in result.items()]
+    for each in limits:
+        reached = "reached" if each["reached"] else click.style("not reached", fg="red")
+        lines.append(f"{'limit':{width}}  {each['figure']} {each['how']} {each['limit']:g}: {reached}")
+    return "\n".join(lines)
 
 
 def _shown(value: object) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from posthouse.kit.clock import ManualClock
 from posthouse.testing.records import Recorder
 
-KEYS = {"sim": "first", "mutants": "name", "chaos": "scenario", "soak": "database"}
+KEYS = {"sim": "first", "mutants": "name", "chaos": "scenario", "soak": "database", "bench": "benchmark"}
 
 
 def record(folder: Path, kind: str, *rows: dict[str, Any], at_ms: int = 0, **options: object) -> None:
@@ -26,6 +26,11 @@ def broken(scenario: str, **other: Any) -> dict[str, Any]:
     times = {"pause_p50_s": 0.21, "pause_p99_s": 0.9, "pause_max_s": 1.44, "budget_s": 2.0}
     row = {"scenario": scenario, "reason": "", **counts, **times, "breaches": [], "verdict": "pass"}
     return row | other
+
+
+def measured(benchmark: str, value: float = 1.2, *, reached: bool = True, **broken: int) -> dict[str, Any]:
+    limit = {"figure": "ratio_to_raw", "value": value, "how": "at most", "limit": 1.3, "reached": reached}
+    return {"benchmark": benchmark, "figures": {"ratio_to_raw": value}, "limits": [limit], "broken": broken}
 
 
 def soaked(**other: Any) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from posthouse.load.chaos.running import skipped
 from posthouse.load.chaos.scenarios import SCENARIOS
 from posthouse.testing.records import Malformed
 from spec.promises import recorded
-from tests.spec.promises.records import broken, record, simulated, soaked
+from tests.spec.promises.records import broken, measured, record, simulated, soaked
 
 
 def test_what_was_not_run_has_no_records(tmp_path: Path) -> None:
-    assert recorded.load(tmp_path / "nowhere") == recorded.Proof([], [], [], [])
+    assert recorded.load(tmp_path / "nowhere") == recorded.Proof([], [], [], [], [])
 
 
 def test_what_commands_record_is_read(tmp_path: Path) -> None:
@@ -23,8 +23,9 @@ def test_what_commands_record_is_read(tmp_path: Path) -> None:
         tmp_path, "mutants", {"name": "a", "promise": "G1", "hazard": "h", "caught_by": "test_a", "seeds": 0}
     )
     record(tmp_path, "chaos", summary(skipped(SCENARIOS["kill-node"], "not today")), broken("kill-etcd"))
+    record(tmp_path, "bench", measured("fanout"))
     proof = recorded.load(tmp_path)
-    assert [len(records) for records in proof] == [1, 1, 1, 1]
+    assert [len(records) for records in proof] == [1, 1, 1, 1, 1]
     assert [row.verdict for row in recorded.rows(proof.chaos)] == ["skipped", "pass"]
 
 
