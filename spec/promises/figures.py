@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 
 from posthouse.load.chaos.scenarios import SCENARIOS
 from posthouse.testing.mutation.safeguards import SAFEGUARDS
-from spec.promises.making import made
+from spec.promises import benchmarks
+from spec.promises.making import NOT_RUN, made
 from spec.promises.recorded import Broken, Proof, Simulated, Soaked, rows
 from spec.promises.tables import table
 
@@ -13,7 +14,6 @@ SEEDS = 10_000
 MINUTES = 60
 """What `make proof` plays, and for how long it lets people talk on a cluster. Less is told as a part of it."""
 FAILED_SEEDS_SHOWN_MAX = 10
-NOT_RUN = "Not run: run `make proof`."
 _SIMULATED = ("seeds", "sends", "acknowledged", "deliveries", "faults", "virtual hours", "failed seeds")
 _SOAKED = (
     "database", "verdict", "nodes", "minutes", "messages a second", "acknowledged", "deliveries", "lost", "duplicated",
@@ -27,7 +27,14 @@ _BROKEN = (
 
 def last_runs(proof: Proof) -> str:
     """What holds for all promises together."""
-    parts = ("## The last runs", *_simulation(proof), *_mutants(proof), *_chaos(proof), *_soak(proof))
+    parts = (
+        "## The last runs",
+        *_simulation(proof),
+        *_mutants(proof),
+        *_chaos(proof),
+        *_soak(proof),
+        *benchmarks.chapter(proof.bench),
+    )
     return "\n\n".join(part for part in parts if part)
 
 
@@ -74,7 +81,10 @@ def _mutants(proof: Proof) -> Iterator[str]:
 
 def _chaos(proof: Proof) -> Iterator[str]:
     yield "### Chaos"
-    yield "A real cluster is broken while clients talk ([chaos.md](chaos.md)). Scenarios stand under their promises."
+    yield (
+        "A real cluster is broken while clients talk ([chaos.md](chaos.md)). Scenarios stand under their promises;\n"
+        "p99 of the pauses is that of the worst run."
+    )
     found = [each for each in rows(proof.chaos) if each.scenario in SCENARIOS]
     if not found:
         yield NOT_RUN

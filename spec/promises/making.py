@@ -6,6 +6,7 @@ from typing import TypeVar
 from posthouse.testing.records import Record
 
 R = TypeVar("R")
+NOT_RUN = "Not run: run `make proof`."
 
 
 def made(records: Sequence[Record[R]], name: Callable[[R], str]) -> str:
@@ -21,5 +22,5 @@ def _how(record: Record[R]) -> str:
     asked = ", ".join(f"{name} {value}" for name, value in record.options.items())
     return (
         f"{record.made_at} with Posthouse {record.version} on a machine with {machine.cpus} cores and "
-        f"{machine.memory_gib:g} GiB, {machine.system} ({programs}); {asked}"
+        f"{machine.memory_gib:g} GiB, {machine.system} ({programs}){asked and '; '}{asked}"
     )

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from posthouse.load.bench.limits import LIMITS
 from tests.tidy.source import ROOT
 
-PARTS = ["sim", "mutants", "chaos", "soak"]
+PARTS = ["sim", "mutants", "chaos", "soak", "bench"]
 
 
 @pytest.fixture
@@ -50,6 +51,7 @@ def test_all_parts_are_run_in_full_and_the_page_is_generated(site: Path) -> None
         "posthouse mutants --record proof/mutants.json",
         "posthouse chaos all --html proof/chaos.html --record proof/chaos.json",
         "posthouse soak --cluster --minutes 60 --record proof/soak.json",
+        *(f"posthouse bench {words} --json --record proof/bench.json" for words in LIMITS),
     ]
     assert calls[-1] == "python spec/guarantees.py"
 
@@ -60,8 +62,20 @@ def test_a_part_that_fails_keeps_no_other_from_being_run(site: Path, failing: st
     code, calls, told = make(site, "proof")
     assert code != 0
     assert f"Failed: {failing}\n" in told
-    assert [each.split()[1] for each in calls if each.startswith("posthouse")] == PARTS
+    parts = [each.split()[1] for each in calls if each.startswith("posthouse")]
+    assert list(dict.fromkeys(parts)) == PARTS
+    assert parts.count("bench") == len(LIMITS)
     assert calls[-1] == "python spec/guarantees.py"
+
+
+def test_some_benchmarks_can_be_chosen(site: Path) -> None:
+    code, calls, _ = make(site, "bench", "BENCHES=startup 'send --cluster'")
+    assert code == 0
+    assert calls == [
+        "posthouse bench startup --json --record proof/bench.json",
+        "posthouse bench send --cluster --json --record proof/bench.json",
+        "python spec/guarantees.py",
+    ]
 
 
 def test_a_part_by_itself_generates_the_page_and_fails_with_its_command(site: Path) -> None:

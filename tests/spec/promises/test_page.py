@@ -8,8 +8,8 @@ import pytest
 from posthouse.load.chaos.scenarios import SCENARIOS
 from posthouse.testing.mutation.safeguards import SAFEGUARDS
 from spec.promises import listed, page, recorded
-from spec.promises.figures import NOT_RUN
-from tests.spec.promises.records import broken, record, simulated, soaked
+from spec.promises.making import NOT_RUN
+from tests.spec.promises.records import broken, measured, record, simulated, soaked
 
 ROOT = Path(__file__).parents[3]
 PROMISES = listed.load(ROOT / "spec/guarantees.toml", ROOT)
@@ -34,7 +34,7 @@ def caught(name: str, by: str, seeds: int = 0) -> dict[str, object]:
 
 def test_without_records_nothing_has_figures(tmp_path: Path) -> None:
     text = shown(tmp_path)
-    assert text.count(NOT_RUN) == 4
+    assert text.count(NOT_RUN) == 5
     assert text.count(": not run") == len(SAFEGUARDS)
     assert text.count("| not run |") == len(SCENARIOS)
     assert "acknowledged:" not in text
@@ -151,3 +151,21 @@ def test_a_shorter_soak_or_one_on_one_node_is_a_part(
     told = chapter(shown(tmp_path), "### Soak")
     assert ("This is a part" in told) is part
     assert "| 200,000 | 2,000,000 | 0 | 0 | 0 | 7 |" in told
+
+
+def test_benchmarks_are_told_with_their_limits_and_what_was_not_run_says_so(tmp_path: Path) -> None:
+    record(tmp_path, "bench", measured("fanout"))
+    record(
+        tmp_path, "bench", measured("send", 0.375, reached=False, lost=3), measured("fanout --set members=9")
+    )
+    told = chapter(shown(tmp_path), "### Benchmarks")
+    assert "| `fanout` | `ratio_to_raw` | 1.2 | at most 1.3 | yes |" in told
+    assert "| `send` | `ratio_to_raw` | 0.375 | at most 1.3 | **no** |" in told
+    assert "**`send`: lost 3.**" in told
+    assert "| `fanout --cluster` | `ratio_to_one_node` | not run | at most 1.5 |  |" in told
+    assert (
+        "| `send --database postgresql` | `deliver_p99_ms` | not run | at most `deliver_p99_ms_max` |  |"
+        in told
+    )
+    assert "members=9" not in told
+    assert re.search(r"- Made \S+ with Posthouse \S+ on a machine with \d+ cores .*\): `fanout`\.", told)
