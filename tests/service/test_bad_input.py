@@ -27,6 +27,7 @@ from tests.service.site import APP, UNHURRIED, Line, Site, part, serving
 
 TEXT, BINARY, PING, FINAL, DEFLATED = 0x1, 0x2, 0x9, 0x80, 0x40
 NOW_S = SystemClock().now_ms() // 1000
+FILLED = 80
 PAUSE_S = 0.03
 """Good people type slower than any limit."""
 
@@ -424,16 +425,34 @@ async def test_a_flood_of_requests_leaves_the_readers_to_others(tmp_path: Path) 
     """Ten sessions ask for all that they may; logins, lists and chats go on beside them."""
     async with serving(tmp_path, limits=replaced(frames_per_connection_burst=1e6)) as site:
         conv = await site.group("eve", "ann")
-        eves = [await site.enter("eve", f"d{number}") for number in range(10)]
-        async with chatting(site):
-            for eve in eves:
-                for ref in range(1, 401):
-                    await eve.say(t="fetch", ref=ref, conv=conv)
-            newcomer = await site.enter("dan")
-            assert (await newcomer.ask(t="list"))["t"] == "conversations"
-            for eve in eves:
-                await eve.until(partial(has_answers, eve, 400))
-                assert {frame["code"] for frame in eve.all("error")} <= {Code.IN_FLIGHT_LIMIT}
+        await flooded(site, conv, [await site.enter("eve", f"d{number}") for number in range(10)])
+
+
+async def test_a_flood_for_large_histories_leaves_the_readers_to_others(tmp_path: Path) -> None:
+    """As above, and every answer is a page of as many bytes as there may be. Who does not read them gets no more."""
+    async with serving(tmp_path, limits=replaced(frames_per_connection_burst=1e6)) as site:
+        conv = await site.group("eve", "ann")
+        writer = await site.enter("ann", "writer")
+        for number in range(FILLED):
+            await writer.send(conv, f"fill {number}", body={"text": "x" * 4_000})
+        eves = [await site.enter("eve", f"d{number}") for number in range(3)]
+        await flooded(site, conv, eves)
+        pages = [frame for eve in eves for frame in eve.all("entries")]
+        assert pages
+        assert all(0 < len(page["entries"]) < FILLED and not page["complete"] for page in pages)
+
+
+async def flooded(site: Site, conv: str, eves: list[Line]) -> None:
+    """All of them fetch as often as they can, and more; everything is answered, and harms nobody."""
+    async with chatting(site):
+        for eve in eves:
+            for ref in range(1, 401):
+                await eve.say(t="fetch", ref=ref, conv=conv)
+        newcomer = await site.enter("dan")
+        assert (await newcomer.ask(t="list"))["t"] == "conversations"
+        for eve in eves:
+            await eve.until(partial(has_answers, eve, 400))
+            assert {frame["code"] for frame in eve.all("error")} <= {Code.IN_FLIGHT_LIMIT, Code.BUSY}
 
 
 async def test_a_flood_over_http_is_answered_429_and_harms_nobody_else(tmp_path: Path) -> None:
