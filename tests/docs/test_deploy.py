@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 from click.testing import CliRunner
@@ -18,7 +19,10 @@ from click.testing import CliRunner
 from posthouse.api.operations import add_operations
 from posthouse.app.config import Config, load
 from posthouse.app.config.fields import fields, rooms
+from posthouse.app.config.text import sample
 from posthouse.app.supervisor import environment_of
+from posthouse.auth.keys import Algorithm, AppKeys, InvalidKey, SigningKey
+from posthouse.auth.tokens import TokenVerifier
 from posthouse.cli.root import COMMANDS, root
 from posthouse.cluster.haproxy import HaproxyPlan, Server, render
 from posthouse.testing.postgres import find_binaries
@@ -72,6 +76,47 @@ def test_every_command_exists(path: Path) -> None:
 def test_every_file_is_told_of(path: Path) -> None:
     told = (DEPLOY / "README.md").read_text() + (ROOT / "docs/deploy.md").read_text()
     assert path.name in told or str(path.parent.relative_to(DEPLOY)) in told
+
+
+KEY = re.compile(r'^[ #]*(secret|public_key|private_key) = "(.*)"$', re.MULTILINE)
+PASSWORD = re.compile(
+    r"^ *(?:POSTHOUSE_AUTH_RESUME_SECRET|[A-Z_]*PASSWORD|password)\b *[:=] *(.*)$", re.MULTILINE
+)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(DEPLOY)))
+def test_nobody_can_use_a_secret_that_is_shipped(path: Path) -> None:
+    """Everybody knows it. Each must be refused at the start, also when the lines around it are no comment any more."""
+    keys = KEY.findall(path.read_text())
+    for kind, value in keys:
+        assert is_refused(kind, value), f"{value!r} would sign tokens"
+    passwords = PASSWORD.findall(path.read_text())
+    assert [value for value in passwords if value and not re.fullmatch(r"\$\{\w+:\?.*\}", value)] == []
+
+
+def test_nobody_can_use_the_secret_of_the_sample() -> None:
+    ((kind, value),) = [(kind, value) for kind, value in KEY.findall(sample()) if value]
+    assert is_refused(kind, value)
+
+
+def is_refused(kind: str, value: str) -> bool:
+    algorithm = Algorithm.HS256 if kind == "secret" else Algorithm.EDDSA
+    key = msgspec.structs.replace(SigningKey(kid="k", algorithm=algorithm), **{kind: value})
+    try:
+        TokenVerifier({"example": AppKeys(signing=(key,))}, ttl_s_max=60)
+    except InvalidKey:
+        return True
+    return False
+
+
+def test_the_compose_file_says_how_to_make_a_key(tmp_path: Path) -> None:
+    """The command in its head puts one into the place of the shipped one, which is then taken."""
+    (command,) = re.findall(r"^#   (sed .*)$", (DEPLOY / "compose.yaml").read_text(), re.MULTILINE)
+    (tmp_path / "deploy/compose").mkdir(parents=True)
+    shutil.copy(DEPLOY / "compose/posthouse.toml", tmp_path / "deploy/compose/posthouse.toml")
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True, timeout=50)
+    ((kind, value),) = KEY.findall((tmp_path / "deploy/compose/posthouse.toml").read_text())
+    assert not is_refused(kind, value)
 
 
 # The configuration and systemd --------------------------------------------------------------------------------------

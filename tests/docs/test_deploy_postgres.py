@@ -28,9 +28,9 @@ def patroni() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def roles(patroni: dict[str, Any]) -> dict[str, dict[str, str]]:
-    """The roles that Patroni makes, and their passwords."""
+    """The roles that Patroni makes, with passwords as from its environment."""
     authentication: dict[str, dict[str, str]] = patroni["postgresql"]["authentication"]
-    return authentication
+    return {role: {**own, "password": f"{PASSWORD}-{role}"} for role, own in authentication.items()}
 
 
 @pytest.fixture(scope="module")

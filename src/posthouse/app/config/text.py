@@ -21,7 +21,8 @@ _HEAD = """\
 # A variable of the environment wins over this file: listen.port is POSTHOUSE_LISTEN_PORT. A flag wins over both.
 """
 
-_EXAMPLES = {"kid": "2026-01", "alg": "HS256", "secret": "at least 32 bytes of random text, kept secret"}
+_EXAMPLES = {"kid": "2026-01", "alg": "HS256", "secret": "openssl rand -base64 48"}
+"""The secret is how one is made, and too short to be taken for one."""
 
 
 def render(config: Config, origins: Mapping[str, str] | None = None) -> str:
