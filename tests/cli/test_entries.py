@@ -36,7 +36,7 @@ def entry(kind: str, sender: str = "ann", /, **body: Any) -> Entry:
         (entry("member.role", users=["bob"], role="admin"), "ann made bob admin"),
         (entry("conversation.changed", title="Coffee"), "ann named the conversation “Coffee”"),
         (entry("conversation.changed", properties={}), "ann changed the conversation's properties"),
-        (entry("member.joined", users="nonsense"), "ann added "),
+        (entry("member.joined", users="nonsense"), '[member.joined] {"users":"nonsense"}'),
     ],
 )  # fmt: skip
 def test_an_entry_in_words(given: Entry, said: str) -> None:
@@ -61,7 +61,10 @@ def test_of_many_names_the_first_few_are_told() -> None:
 
 
 def test_membership_is_read_from_the_entries_that_change_it() -> None:
-    assert membership(entry("conversation.created", users=["ann", "bob"])) == (["ann", "bob"], [])
-    assert membership(entry("member.joined", users=["bob"])) == (["bob"], [])
-    assert membership(entry("member.left", users=["bob"])) == ([], ["bob"])
-    assert membership(entry("message", users=["bob"])) == ([], [])
+    assert membership(entry("conversation.created", kind="group", users=["ann", "bob"])) == (
+        ("ann", "bob"),
+        (),
+    )
+    assert membership(entry("member.joined", users=["bob"])) == (("bob",), ())
+    assert membership(entry("member.left", users=["bob"])) == ((), ("bob",))
+    assert membership(entry("message", users=["bob"])) == ((), ())

@@ -11,7 +11,7 @@ from posthouse.client.connection import State
 from posthouse.client.core import Core
 from posthouse.client.endpoints import parse_addresses
 from posthouse.client.errors import SendRefused
-from posthouse.client.events import Disconnected, EntryReceived, Event
+from posthouse.client.events import Disconnected, EntryReceived, Event, MembersJoined
 from posthouse.client.host import Order, Saved, Sent, Settings
 from posthouse.client.outbox import Item, item_of
 from posthouse.kit.clock import ManualClock
@@ -303,6 +303,16 @@ def test_an_account_entry_that_cannot_be_read_is_passed_on(conv: bytes) -> None:
         msgspec.json.encode({"t": "entry", "entry": entry}).replace(b'{"conv":0}', b'{"conv":%s}' % conv)
     )
     assert type(host.events[-1]).__name__ == "EntryReceived"
+
+
+def test_a_membership_entry_is_told_by_its_type_and_one_that_cannot_be_read_is_passed_on() -> None:
+    core, host = live_core()
+    core.sync.timelines.start("room", 0)
+    for seq, body in enumerate(({"users": ["bob"], "role": "member"}, {"users": "nonsense"}), 1):
+        push = {"conv": "room", "seq": seq, "kind": "member.joined", "at_ms": 0, "ordinal": 0, "body": body}
+        core.received(msgspec.json.encode({"t": "entry", "entry": push}))
+    told = [event for event in host.events if isinstance(event, EntryReceived)]
+    assert [(type(event), event.seq) for event in told] == [(MembersJoined, 1), (EntryReceived, 2)]
 
 
 CONVS = st.sampled_from(["~ann", "room", "=direct", "other", ""])

@@ -15,8 +15,8 @@ from posthouse.client import (
     Client,
     ConversationJoined,
     ConversationLeft,
-    EntryReceived,
     Event,
+    MembersLeft,
     MessageReceived,
     OutboxFull,
     StoreFailed,
@@ -296,7 +296,7 @@ async def test_what_was_missing_of_a_conversation_that_was_left_comes_before_tha
     server.twist = None
     second = await clients.open(store=path)
     kept = [event async for event in first_kept(second, 3)]
-    assert [type(event) for event in kept] == [MessageReceived, EntryReceived, ConversationLeft]
+    assert [type(event) for event in kept] == [MessageReceived, MembersLeft, ConversationLeft]
     second._shell.stream.mark_taken()
     await second.close()
     assert await positions(path) == {"~ann": 1}

@@ -1,43 +1,52 @@
 """Entries as people read them, in chat and in listings. Pure."""
 
-from typing import Any
-
-import msgspec
+from collections.abc import Sequence
 
 from posthouse.cli import printable
-from posthouse.model import entry as kinds
+from posthouse.client.events import (
+    ConversationChanged,
+    ConversationCreated,
+    EntryReceived,
+    MembersJoined,
+    MembersLeft,
+    RoleChanged,
+    event_of,
+)
 from posthouse.model.content import TEXT_KEY
-from posthouse.model.entry import Entry
+from posthouse.model.conversation import Kind
+from posthouse.model.entry import MESSAGE, Entry
 
 NAMES_MAX = 5
 BODY_CHARS_MAX = 200
 
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
-
 
 def lines_of(entry: Entry) -> list[str]:
     """What an entry says, safe to print: a message's text, or a sentence about anything else."""
-    body = _decode(entry.body)
-    text = body.get(TEXT_KEY)
-    if isinstance(text, str) and text and entry.kind not in _SENTENCES:
+    event = event_of(entry)
+    sentence = _sentence(event)
+    text = event.body.get(TEXT_KEY) if not sentence else ""
+    if isinstance(text, str) and text:
         return printable.lines(text)
-    sentence = _SENTENCES.get(entry.kind)
-    return [printable.line(sentence(entry, body) if sentence is not None else _raw(entry))]
+    return [printable.line(sentence or _raw(entry))]
 
 
 def is_notice(entry: Entry) -> bool:
     """True when the entry is a sentence about the conversation, rather than something that somebody said."""
-    return entry.kind in _SENTENCES
+    return bool(_sentence(event_of(entry)))
 
 
-def membership(entry: Entry) -> tuple[list[str], list[str]]:
+def membership(entry: Entry) -> tuple[Sequence[str], Sequence[str]]:
     """The users who became members with this entry, and those who ceased to be."""
-    if entry.kind in (kinds.CREATED, kinds.MEMBER_JOINED):
-        return _users(_decode(entry.body)), []
-    return [], _users(_decode(entry.body)) if entry.kind == kinds.MEMBER_LEFT else []
+    match event_of(entry):
+        case ConversationCreated(users=users) | MembersJoined(users=users):
+            return users, ()
+        case MembersLeft(users=users):
+            return (), users
+        case _:
+            return (), ()
 
 
-def names(users: list[str]) -> str:
+def names(users: Sequence[str]) -> str:
     """`ann, bob and carol`; of many, the first few and how many others."""
     if len(users) > NAMES_MAX:
         users = [*users[: NAMES_MAX - 1], f"{len(users) - NAMES_MAX + 1} others"]
@@ -45,61 +54,44 @@ def names(users: list[str]) -> str:
     return " and ".join([part for part in (", ".join(head), *last) if part])
 
 
-def _created(entry: Entry, body: dict[str, Any]) -> str:
-    others = [user for user in _users(body) if user != entry.sender]
-    title = f" “{body['title']}”" if body.get("title") else ""
+def _sentence(event: EntryReceived) -> str:
+    """A sentence about the conversation; empty for everything else."""
+    match event:
+        case ConversationCreated():
+            return _created(event)
+        case MembersJoined(users=users):
+            return _moved(event, users, "joined", "added")
+        case MembersLeft(users=users):
+            return _moved(event, users, "left", "removed")
+        case RoleChanged(users=users, role=role):
+            return f"{_actor(event)} made {names(users)} {role}"
+        case ConversationChanged(title=None):
+            return f"{_actor(event)} changed the conversation's properties"
+        case ConversationChanged(title=title):
+            return f"{_actor(event)} named the conversation “{title}”"
+        case _:
+            return ""
+
+
+def _created(event: ConversationCreated) -> str:
+    others = [user for user in event.users if user != event.sender]
+    noun = "conversation" if event.kind is Kind.DIRECT else event.kind
+    title = f" “{event.title}”" if event.title else ""
     company = f" with {names(others)}" if others else ""
-    return f"{_actor(entry)} started the {_noun(body)}{title}{company}"
+    return f"{_actor(event)} started the {noun}{title}{company}"
 
 
-def _joined(entry: Entry, body: dict[str, Any]) -> str:
-    users = _users(body)
-    if users == [entry.sender] or not entry.sender:
-        return f"{names(users)} joined"
-    return f"{entry.sender} added {names(users)}"
+def _moved(event: EntryReceived, users: Sequence[str], themselves: str, others: str) -> str:
+    if list(users) == [event.sender] or not event.sender:
+        return f"{names(users)} {themselves}"
+    return f"{event.sender} {others} {names(users)}"
 
 
-def _left(entry: Entry, body: dict[str, Any]) -> str:
-    users = _users(body)
-    if users == [entry.sender] or not entry.sender:
-        return f"{names(users)} left"
-    return f"{entry.sender} removed {names(users)}"
-
-
-def _role(entry: Entry, body: dict[str, Any]) -> str:
-    return f"{_actor(entry)} made {names(_users(body))} {body.get('role', 'something else')}"
-
-
-def _changed(entry: Entry, body: dict[str, Any]) -> str:
-    if "title" in body:
-        return f"{_actor(entry)} named the conversation “{body['title']}”"
-    return f"{_actor(entry)} changed the conversation's properties"
-
-
-_SENTENCES = {
-    kinds.CREATED: _created,
-    kinds.MEMBER_JOINED: _joined,
-    kinds.MEMBER_LEFT: _left,
-    kinds.MEMBER_ROLE: _role,
-    kinds.CHANGED: _changed,
-}
-
-
-def _noun(body: dict[str, Any]) -> str:
-    kind = body.get("kind")
-    return "conversation" if kind not in ("group", "channel") else kind
-
-
-def _actor(entry: Entry) -> str:
-    return entry.sender or "the server"
-
-
-def _users(body: dict[str, Any]) -> list[str]:
-    users = body.get("users")
-    return [user for user in users if isinstance(user, str)] if isinstance(users, list) else []
+def _actor(event: EntryReceived) -> str:
+    return event.sender or "the server"
 
 
 def _raw(entry: Entry) -> str:
     text = bytes(entry.body).decode(errors="replace")
     shown = text if len(text) <= BODY_CHARS_MAX else f"{text[:BODY_CHARS_MAX]}…"
-    return shown if entry.kind == kinds.MESSAGE else f"[{entry.kind}] {shown}"
+    return shown if entry.kind == MESSAGE else f"[{entry.kind}] {shown}"

@@ -21,6 +21,8 @@ from posthouse.client.errors import (
 from posthouse.client.events import (
     CatchUpFailed,
     Connected,
+    ConversationChanged,
+    ConversationCreated,
     ConversationJoined,
     ConversationLeft,
     ConversationReset,
@@ -28,10 +30,14 @@ from posthouse.client.events import (
     Disconnected,
     EntryReceived,
     Event,
+    MembersJoined,
+    MembersLeft,
     MessageReceived,
     Reset,
     Resumed,
+    RoleChanged,
     SendFailed,
+    event_of,
 )
 from posthouse.client.host import Sent
 from posthouse.client.posted import Posted
@@ -50,6 +56,8 @@ __all__ = [
     "Code",
     "Connected",
     "Conversation",
+    "ConversationChanged",
+    "ConversationCreated",
     "ConversationHandle",
     "ConversationJoined",
     "ConversationLeft",
@@ -64,6 +72,8 @@ __all__ = [
     "Kind",
     "Member",
     "MemberCursor",
+    "MembersJoined",
+    "MembersLeft",
     "MessageReceived",
     "NotConnected",
     "OutboxFull",
@@ -76,6 +86,7 @@ __all__ = [
     "Rest",
     "Resumed",
     "Role",
+    "RoleChanged",
     "Runtime",
     "SendFailed",
     "SendRefused",
@@ -88,4 +99,5 @@ __all__ = [
     "Summary",
     "TokenRefused",
     "TooManyRequests",
+    "event_of",
 ]

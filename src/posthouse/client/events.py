@@ -8,8 +8,10 @@ from typing import Any
 
 import msgspec
 
+from posthouse.kit.malformed import MALFORMED
 from posthouse.model.content import TEXT_KEY
-from posthouse.model.entry import Entry
+from posthouse.model.conversation import Kind, Role
+from posthouse.model.entry import CHANGED, CREATED, MEMBER_JOINED, MEMBER_LEFT, MEMBER_ROLE, MESSAGE, Entry
 from posthouse.protocol.frames import MemberCursor
 
 _decode_body = msgspec.json.Decoder(dict[str, Any]).decode
@@ -55,6 +57,43 @@ class MessageReceived(EntryReceived, frozen=True):
         """The message's text; empty when its body has none."""
         text = self.body.get(TEXT_KEY, "")
         return text if isinstance(text, str) else ""
+
+
+class ConversationCreated(EntryReceived, frozen=True, kw_only=True):
+    """The conversation's first entry. `roles` has those of `users` who are more, or less, than members."""
+
+    kind: Kind
+    users: tuple[str, ...]
+    roles: dict[str, Role] = {}
+    title: str = ""
+    properties: dict[str, Any] = {}
+
+
+class MembersJoined(EntryReceived, frozen=True, kw_only=True):
+    """`users` are members from this entry on: they joined, or `sender` added them. `role` is None where not told."""
+
+    users: tuple[str, ...]
+    role: Role | None = None
+
+
+class MembersLeft(EntryReceived, frozen=True, kw_only=True):
+    """`users` are members no more: they left, or `sender` removed them."""
+
+    users: tuple[str, ...]
+
+
+class RoleChanged(EntryReceived, frozen=True, kw_only=True):
+    """`users` (one of them, so far) have another role."""
+
+    users: tuple[str, ...]
+    role: Role
+
+
+class ConversationChanged(EntryReceived, frozen=True, kw_only=True):
+    """The conversation is described otherwise; None is what stays as it was."""
+
+    title: str | None = None
+    properties: dict[str, Any] | None = None
 
 
 class ConversationJoined(Event, frozen=True):
@@ -127,3 +166,29 @@ class SendFailed(Event, frozen=True):
     client_id: str
     code: int
     reason: str
+
+
+def event_of(entry: Entry, own: bool = False) -> EntryReceived:
+    """An entry, also one of a history, as the event that tells of it.
+
+    What the server says of a conversation has types of its own, as a message has. An entry of an unknown kind, or
+    with a body that is not what its kind has today, is an `EntryReceived`.
+    """
+    if entry.kind == MESSAGE:
+        return MessageReceived(entry, own)
+    kind = _TYPES.get(entry.kind)
+    if kind is None:
+        return EntryReceived(entry, own)
+    try:
+        return msgspec.convert(_decode_body(entry.body) | {"entry": entry, "own": own}, kind)
+    except MALFORMED:
+        return EntryReceived(entry, own)
+
+
+_TYPES: dict[str, type[EntryReceived]] = {
+    CREATED: ConversationCreated,
+    CHANGED: ConversationChanged,
+    MEMBER_JOINED: MembersJoined,
+    MEMBER_LEFT: MembersLeft,
+    MEMBER_ROLE: RoleChanged,
+}

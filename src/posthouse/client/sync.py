@@ -19,6 +19,7 @@ from posthouse.client.events import (
     EntryReceived,
     MessageReceived,
     Reset,
+    event_of,
 )
 from posthouse.client.host import Host, Saved, Settings
 from posthouse.client.requests import Answer, Requests
@@ -241,7 +242,7 @@ class Sync:
         if conv == self._account:
             return self._deliver_account(entry)
         own = sender == self.user and entry.device == self.device
-        event = MessageReceived(entry, own) if entry.kind == MESSAGE else EntryReceived(entry, own)
+        event = MessageReceived(entry, own) if entry.kind == MESSAGE else event_of(entry, own)
         if not self._emit(event):
             return False
         view = self.views.apply(entry)
