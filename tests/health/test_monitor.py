@@ -1,6 +1,7 @@
 """The monitor on this very process: it sees work, lag and descriptors, and costs next to nothing."""
 
 import asyncio
+import errno
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -80,3 +81,17 @@ def test_a_sample_is_cheap() -> None:
             monitor.sample()
         costs.append((time.process_time() - began) * 1000 / monitor_module.SAMPLES_BETWEEN_LIMITS)
     assert min(costs) < COST_MS_PER_S_MAX / 2
+
+
+async def test_it_goes_on_when_no_descriptor_was_left_for_a_sample(
+    monitor: Monitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Monitor) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    await until_sampled(monitor)
+    with monkeypatch.context() as short:
+        short.setattr(Monitor, "_read", fail)
+        before = monitor.vitals
+        assert monitor.sample() is before
+    await until_sampled(monitor)

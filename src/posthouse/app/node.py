@@ -30,12 +30,14 @@ from posthouse.auth.keys import ApiKeys, api_key_hash
 from posthouse.auth.operators import OperatorKeys, operator_key
 from posthouse.auth.tokens import TokenIssuer
 from posthouse.gateway.agent import Agent
+from posthouse.gateway.connections import SocketLimits
 from posthouse.gateway.gateway import Gateway
 from posthouse.gateway.listener import Listener
 from posthouse.health.canary import Canaries
 from posthouse.health.monitor import Monitor
 from posthouse.health.reach import HttpReach
 from posthouse.kit.clock import Clock, SystemClock
+from posthouse.kit.descriptors import limit
 from posthouse.kit.log import logger
 from posthouse.kit.tls import NoAuthority, trusting
 from posthouse.messaging.presence import Presence
@@ -116,7 +118,7 @@ class Node:
         parts.tasks.supervise("monitor", self._monitor.run)
         self._runner = await start_api(self._api)
         self._listener = Listener(
-            socket_limits(config),
+            self._socket_limits(),
             lambda opening, _request: parts.gateway.accept(opening),
             api_protocols(self._runner, partial(self._count_answer, "malformed")),
             clock=self._clock,
@@ -141,6 +143,21 @@ class Node:
             tls=self._certificates is not None,
             node=parts.gateway.node,
         )
+
+    def _socket_limits(self) -> SocketLimits:
+        """No more connections than leave descriptors for refusing others, and for everything else."""
+        wanted, descriptors_max = socket_limits(self._config), limit()
+        if descriptors_max is None:
+            return wanted
+        fitting = wanted.within(descriptors_max)
+        if fitting.connections_max < wanted.connections_max:
+            _log.warning(
+                "the limit of open files allows fewer connections than limits.connections_max; raise ulimit -n",
+                connections_max=fitting.connections_max,
+                configured=wanted.connections_max,
+                open_files_max=descriptors_max,
+            )
+        return fitting
 
     def renew_certificate(self) -> None:
         """Read certificate and key again now, and use them from the next connection on, if they can be used."""

@@ -13,6 +13,7 @@ import uvloop
 from posthouse.app.config.values import Config
 from posthouse.app.node import Node
 from posthouse.app.pulse import RESTART_STATUS, Pulse
+from posthouse.kit.descriptors import raise_limit
 from posthouse.kit.log import configure
 
 PRIVATE = 0o077
@@ -38,6 +39,7 @@ def run(
     `InvalidKey`, `CertificateError` or `OSError` when the node cannot start.
     """
     os.umask(PRIVATE)
+    raise_limit()
     configure(config.log.level, **({"worker": worker.number} if worker is not None else {}))
     if uvloop.run(_serve(config, on_ready, worker)):
         raise SystemExit(RESTART_STATUS)

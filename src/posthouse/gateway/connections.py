@@ -5,7 +5,7 @@ Belongs to one event loop. A connection is in `open` from its first moment to it
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from posthouse.kit.clock import Clock
@@ -13,7 +13,7 @@ from posthouse.kit.clock import Clock
 COUNTERS = (
     "connections_accepted",
     "connections_refused",  # told 503, because connections_max are open
-    "connections_cut",  # dropped without a word, because refusals_max were being told so, or TLS would cost too much
+    "connections_cut",  # dropped without a word, because telling it over TLS would cost too much
     "handshakes_failed",  # of TLS: not finished in time, or not agreed upon
     "heads_too_large",
     "head_timeouts",
@@ -33,6 +33,9 @@ COUNTERS = (
     "unread_timeouts",
     "handler_failures",
 )
+
+DESCRIPTORS_OWN_MIN, DESCRIPTORS_OWN_MAX = 48, 256
+"""Left to what else the node opens, as databases and files: a quarter of all descriptors, within these bounds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +65,19 @@ class SocketLimits:
     connections_max: int = 15_000
     """Open connections of all kinds; further ones are answered 503."""
     refusals_max: int = 256
-    """Connections being answered 503; further ones are cut."""
+    """Connections given time to read their 503; further ones are told it and closed at once."""
     retry_after_ms: int = 5_000
     """What a 503 tells the client to wait."""
+
+    def within(self, descriptors_max: int) -> "SocketLimits":
+        """The same, but with connections and refusals that leave the node enough of its descriptors."""
+        left = descriptors_max - min(max(descriptors_max // 4, DESCRIPTORS_OWN_MIN), DESCRIPTORS_OWN_MAX)
+        refusals_max = max(1, min(self.refusals_max, left // 2))
+        return replace(
+            self,
+            connections_max=max(1, min(self.connections_max, left - refusals_max)),
+            refusals_max=refusals_max,
+        )
 
 
 class Connection(Protocol):

@@ -8,10 +8,11 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import cast
 
+from posthouse.gateway.acceptor import Acceptor
 from posthouse.gateway.connections import Connections, SocketLimits
-from posthouse.gateway.handshake import TlsDoor
 from posthouse.gateway.upgrade import (
     Refusal,
     Refused,
@@ -56,7 +57,7 @@ class Listener:
         self.allowed_origins = tuple(allowed_origins)
         self.connections = Connections(limits, clock)
         self._tasks = Tasks(clock)
-        self._servers: list[asyncio.Server | TlsDoor] = []
+        self._acceptors: list[Acceptor] = []
         self.port = 0
         """The port listened on, from `start` on."""
         self.direct_port = 0
@@ -76,20 +77,20 @@ class Listener:
         if direct_port:
             listening.append(_listen_too(host, direct_port, limits, beside=listening))
             self.direct_port = direct_port
-        self._servers = [await self._open(each, tls) for each in listening]
+        self._acceptors = [self._open(each, tls) for each in listening]
         self._tasks.supervise("listener's sweep", self.connections.sweep_forever)
 
     def leave_shared(self) -> None:
         """Take no more connections at the port that is shared with others, who get them instead."""
         if self.direct_port:
-            self._servers[0].close()
+            self._acceptors[0].close()
 
     async def stop(self, code: int = GOING_AWAY, reason: str = "") -> None:
         """Stop listening, close every WebSocket with `code`, and return when no connection is left."""
-        for server in self._servers:
-            server.close()
-        for door in self._doors:
-            await door.wait_closed()
+        for acceptor in self._acceptors:
+            acceptor.close()
+        for acceptor in self._acceptors:
+            await acceptor.wait_closed()
         for connection in tuple(self.connections.open):
             connection.shut(code, reason)
         await self.connections.wait_empty()
@@ -107,33 +108,27 @@ class Listener:
 
     @property
     def shaking(self) -> int:
-        """Connections whose TLS handshake is under way."""
-        return sum(door.shaking for door in self._doors)
+        """Connections that are not handed on yet, as those whose TLS handshake is under way."""
+        return sum(acceptor.shaking for acceptor in self._acceptors)
 
-    @property
-    def _doors(self) -> list[TlsDoor]:
-        return [server for server in self._servers if isinstance(server, TlsDoor)]
-
-    async def _open(
-        self, listening: socket.socket, tls: Callable[[], ssl.SSLContext] | None
-    ) -> asyncio.Server | TlsDoor:
+    def _open(self, listening: socket.socket, tls: Callable[[], ssl.SSLContext] | None) -> Acceptor:
+        limits = self.connections.limits
+        acceptor = Acceptor(listening, lambda: _NewConnection(self), tls, limits.head_timeout_ms / 1000)
         if tls is None:
-            loop = asyncio.get_running_loop()
-            return await loop.create_server(lambda: _NewConnection(self), sock=listening, backlog=_BACKLOG)
-        limits = self.connections.limits
-        door = TlsDoor(listening, lambda: _NewConnection(self), tls, limits.head_timeout_ms / 1000)
-        door.may_enter = self._has_room
-        door.failed = lambda: self.connections.count("handshakes_failed")
-        door.open()
-        return door
+            most = limits.connections_max + limits.refusals_max
+            acceptor.turn_away = self._turn_away
+        else:  # a handshake is too dear to be only told afterwards that there is no room
+            most = limits.connections_max
+            acceptor.turn_away = lambda _: self.connections.count("connections_cut")
+            acceptor.failed = lambda: self.connections.count("handshakes_failed")
+        acceptor.may_enter = lambda: len(self.connections.open) + self.shaking < most
+        acceptor.open()
+        return acceptor
 
-    def _has_room(self) -> bool:
-        """A handshake is too dear to be only told afterwards that there is no room."""
-        limits = self.connections.limits
-        room = len(self.connections.open) + self.shaking < limits.connections_max
-        if not room:
-            self.connections.count("connections_cut")
-        return room
+    def _turn_away(self, accepted: socket.socket) -> None:
+        self.connections.count("connections_refused")
+        with suppress(OSError):  # it has gone already
+            accepted.send(refusing(_busy(self.connections.limits)))
 
 
 class _NewConnection(asyncio.Protocol):
@@ -165,12 +160,8 @@ class _NewConnection(asyncio.Protocol):
         connections, limits = self._listener.connections, self._listener.connections.limits
         excess = len(connections.open) - limits.connections_max
         connections.add(self)
-        if excess >= limits.refusals_max:
-            connections.count("connections_cut")
-            self._transport.abort()
-        elif excess >= 0:
-            busy = Refusal(503, "the node has all the connections it takes", limits.retry_after_ms)
-            self._refuse(busy, "connections_refused")
+        if excess >= 0:
+            self._refuse(_busy(limits), "connections_refused")
         else:
             connections.count("connections_accepted")
             connections.expect_head(self)
@@ -251,6 +242,10 @@ class _NewConnection(asyncio.Protocol):
         else:
             self._transport.close()
         self._listener.connections.expect_end(self)
+
+
+def _busy(limits: SocketLimits) -> Refusal:
+    return Refusal(503, "the node has all the connections it takes", limits.retry_after_ms)
 
 
 def _listen_too(host: str, port: int, limits: SocketLimits, beside: list[socket.socket]) -> socket.socket:

@@ -5,6 +5,7 @@ idle one is measured more seldom.
 """
 
 import asyncio
+import errno
 import os
 import resource
 import time
@@ -24,6 +25,7 @@ LAGS_MAX = 1_000
 SAMPLES_BETWEEN_LIMITS = 15
 """Limits change seldom, and reading what a group holds makes the kernel add up: every so many samples is enough."""
 DESCRIPTORS = "/proc/self/fd"
+NONE_LEFT = {errno.EMFILE, errno.ENFILE}
 
 
 class Monitor:
@@ -65,7 +67,15 @@ class Monitor:
             self._timer.cancel()
 
     def sample(self) -> Vitals:
-        """Close the second: what happened since the last sample."""
+        """Close the second: what happened since the last sample. While no descriptor is left, it stays open."""
+        try:
+            return self._sample()
+        except OSError as error:
+            if error.errno not in NONE_LEFT:
+                raise
+            return self.vitals
+
+    def _sample(self) -> Vitals:
         self._samples += 1
         if self._samples % SAMPLES_BETWEEN_LIMITS == 0:
             self._allowed = self._allowance()

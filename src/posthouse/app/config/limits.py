@@ -11,8 +11,8 @@ class Limits(Room, frozen=True, kw_only=True):
 
     connections_max: Annotated[
         Count,
-        says("""Open connections of this node. Beyond: answered 503 with Retry-After, or cut where [tls] is set. Keep
-            it below the limit of open files (ulimit -n)."""),
+        says("""Open connections of this node. Beyond: answered 503 with Retry-After, or cut where [tls] is set. A node
+            whose limit of open files (ulimit -n) is too low for them takes fewer, and says so in its log."""),
     ] = 15_000
     frame_bytes_max: Annotated[
         Count,

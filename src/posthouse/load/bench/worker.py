@@ -13,6 +13,8 @@ from typing import Any, Self
 import msgspec
 import uvloop
 
+from posthouse.kit.descriptors import raise_limit
+
 LINE_BYTES_MAX = 1 << 28
 STOP_TIMEOUT_S = 10.0
 
@@ -80,6 +82,7 @@ async def call_all(workers: list[Worker], method: str, **arguments: Any) -> list
 
 async def serve(subject: str) -> None:
     """The process's end: answer calls until the pipe closes."""
+    raise_limit()
     gc.set_threshold(
         100_000, 50, 1_000
     )  # thousands of clients in one process: looking through them all is dear

@@ -1,7 +1,7 @@
-"""The door of a listener that speaks TLS: accepts connections itself and lets each shake hands in a task of its own.
+"""Accepts a listener's connections, each in a task until its protocol has it; over TLS that takes a handshake.
 
-The event loop's own TLS server counts nobody before the handshake is done, so those who never finish one would be
-unbounded. Here they count from the moment they are accepted, and have a limited time. Overflow policy: cut.
+The event loop's own server takes all who wait before it tells of one, and of those who shake hands only when they have
+done: a flood would use up the descriptors uncounted. Here all count once accepted, and a handshake has a limited time.
 """
 
 import asyncio
@@ -19,21 +19,22 @@ PAUSE_S = 1.0
 """After the machine had no descriptor left."""
 
 
-class TlsDoor:
+class Acceptor:
     """Accepts at one listening socket from `open` until `close`. Belongs to one event loop.
 
-    `serve` makes the protocol of a connection whose handshake is done, `tls` says with which certificate, `may_enter`
-    is asked before a handshake begins, and `failed` is told of each that came to nothing.
+    `serve` makes the protocol of a connection that is ready, `tls` says with which certificate. `may_enter` is asked at
+    each connection, `turn_away` answers one that may not, and `failed` is told of each handshake that came to nothing.
     """
 
     def __init__(
         self,
         listening: socket.socket,
         serve: Callable[[], asyncio.Protocol],
-        tls: Callable[[], ssl.SSLContext],
+        tls: Callable[[], ssl.SSLContext] | None,
         timeout_s: float,
     ) -> None:
         self.may_enter: Callable[[], bool] = lambda: True
+        self.turn_away: Callable[[socket.socket], None] = lambda accepted: None
         self.failed: Callable[[], None] = lambda: None
         self._listening = listening
         self._serve = serve
@@ -45,7 +46,7 @@ class TlsDoor:
 
     @property
     def shaking(self) -> int:
-        """How many are at it now."""
+        """How many are accepted and not yet ready."""
         return len(self._shaking)
 
     def open(self) -> None:
@@ -82,15 +83,23 @@ class TlsDoor:
             if self.may_enter():
                 self._begin(accepted)
             else:
-                accepted.close()
+                self._refuse(accepted)
+
+    def _refuse(self, accepted: socket.socket) -> None:
+        with accepted:
+            accepted.setblocking(False)
+            self.turn_away(accepted)
 
     def _begin(self, accepted: socket.socket) -> None:
         accepted.setblocking(False)
-        task = start(self._shake_hands(accepted))
+        task = start(self._hand_on(accepted))
         self._shaking[task] = accepted
         task.add_done_callback(self._ended)
 
-    async def _shake_hands(self, accepted: socket.socket) -> None:
+    async def _hand_on(self, accepted: socket.socket) -> None:
+        if self._tls is None:
+            await self._loop.connect_accepted_socket(self._serve, accepted)
+            return
         await self._loop.connect_accepted_socket(
             self._serve,
             accepted,
