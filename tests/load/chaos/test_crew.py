@@ -19,7 +19,7 @@ USERS = [f"user-{number}" for number in range(6)]
 CONVS = {user: ["tea", "biscuits"] for user in USERS}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def server() -> Iterator[LocalServer]:
     with LocalServer() as server:
         yield server
