@@ -17,7 +17,7 @@ from aiohttp import web
 from click.testing import CliRunner
 
 from posthouse.api.operations import add_operations
-from posthouse.app.config import Config, load
+from posthouse.app.config import Config, ConfigError, load
 from posthouse.app.config.fields import fields, rooms
 from posthouse.app.config.text import sample
 from posthouse.app.supervisor import environment_of
@@ -136,6 +136,23 @@ def test_systemd_waits_longer_than_draining_takes(unit: str) -> None:
     assert timeout_s > config.workers.stop_timeout_s > config.drain.window_s
     (files,) = map(int, re.findall(r"^LimitNOFILE=(\d+)$", text, re.MULTILINE))
     assert files > config.limits.connections_max
+
+
+def test_units_of_their_own_have_ports_of_their_own_as_far_as_their_file_says() -> None:
+    text = (DEPLOY / "systemd/posthouse@.service").read_text()
+    ((first, last),) = re.findall(r"posthouse@(\d+) to posthouse@(\d+)", text)
+    numbers = range(int(first), int(last) + 1)
+    configs = [shared(environment_of_unit(text, number)) for number in numbers]
+    ports = {port for config in configs for port in (config.listen.port, config.agent.port)}
+    assert len(ports) == 2 * len(numbers)
+    with pytest.raises(ConfigError, match="port"):
+        shared(environment_of_unit(text, numbers.stop))
+
+
+def environment_of_unit(text: str, number: int) -> dict[str, str]:
+    """What systemd gives to an instance, `posthouse@NUMBER`."""
+    here = text.replace("%i", str(number)).replace("%l", "host")
+    return dict(re.findall(r"^Environment=(\w+)=(.*)$", here, re.MULTILINE))
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
