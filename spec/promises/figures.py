@@ -46,7 +46,7 @@ def _simulation(proof: Proof) -> Iterator[str]:
         yield NOT_RUN
         return
     yield table(_SIMULATED, [_simulated(each) for each in played], right=0)
-    if max(each.seeds for each in played) < SEEDS:
+    if sum(each.seeds for each in played) < SEEDS:
         yield f"This is a part: `make proof` plays {SEEDS:,} seeds."
     yield made(proof.sim, _span)
 

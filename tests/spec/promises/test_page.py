@@ -74,6 +74,11 @@ def test_fewer_seeds_do_not_pass_for_all(tmp_path: Path) -> None:
     assert "| **2**: 7, 9 |" in told
 
 
+def test_seeds_played_in_several_runs_count_together(tmp_path: Path) -> None:
+    record(tmp_path, "sim", simulated(first=0, seeds=5_000), simulated(first=5_000, seeds=5_000))
+    assert "This is a part" not in chapter(shown(tmp_path), "### The simulation")
+
+
 @pytest.mark.parametrize(
     ("row", "told"),
     [
