@@ -18,6 +18,7 @@ from posthouse.testing.valkey_sentinel import LocalSentinel
 from posthouse.valkey.address import Place, parse
 from posthouse.valkey.choosing import deployment
 from posthouse.valkey.cluster import Cluster, slot_of
+from posthouse.valkey.connecting import _check_kind
 from posthouse.valkey.link import Command, LinkLimits, Misconfigured, Reply, ReplyError, Unavailable
 from posthouse.valkey.sentinel import Sentinel
 from posthouse.valkey.server import Server
@@ -101,6 +102,22 @@ async def test_a_server_of_another_kind_says_how_its_address_begins(sites: Sites
         trouble = await trouble_of(url)
         assert remedy in str(trouble), url
         assert isinstance(trouble, Misconfigured) or "replica" in str(trouble)
+
+
+@pytest.mark.parametrize(
+    "hello",
+    [
+        {b"mode": b"sideways", b"version": b"8.0"},
+        {b"mode": [], b"version": b"8.0"},
+        {b"mode": b"\xff", b"version": b"8.0"},
+        {b"mode": b"standalone", b"version": []},
+        {b"mode": b"standalone", b"version": b"\xff"},
+    ],
+    ids=repr,
+)
+def test_a_greeting_that_cannot_be_understood_is_refused_with_a_sentence(hello: Any) -> None:
+    with pytest.raises(Misconfigured, match=r"^cache "):
+        _check_kind("cache", hello, "alone")
 
 
 async def test_a_database_that_does_not_exist_is_refused_with_a_remedy(sites: Sites) -> None:
@@ -205,6 +222,22 @@ async def test_the_map_that_most_servers_agree_on_counts_and_a_server_without_a_
     await links.close()
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        None, 1, [1], [[0, 1]], [[0, 16_383, []]], [[0, 16_384, [b"h", 1]]], [[5, 4, [b"h", 1]]], [[0, 1, [b"h", 0]]],
+        [[0, 1, [b"a..b", 1]]], [[0, 1, [b"\xff", 1]]], [[0, 1, [b"h", 1]], "another"],
+    ],
+    ids=repr,
+)  # fmt: skip
+async def test_what_is_no_map_is_passed_over(told: Any) -> None:
+    links = _Told(parse("redis+cluster://127.0.0.1:1"), BRISK, SystemClock(), random.Random(1))
+    links.told = [told, told, [[0, 16_383, [b"127.0.0.1", 2]]]]
+    await links._look()
+    assert links.server(b"key").place.port == 2
+    await links.close()
+
+
 class _Said(Sentinel):
     """A primary whose Sentinels answer as they are told to here."""
 
@@ -221,6 +254,10 @@ async def test_the_sentinel_that_knows_of_the_latest_failover_counts() -> None:
         {b"ip": b"127.0.0.1", b"port": b"%d" % port, b"config-epoch": b"%d" % epoch}
         for port, epoch in ((2, 9), (3, 10), (4, 9))
     ]
+    links.said += [None, [], {}, {b"ip": b"h", b"port": b"70000", b"config-epoch": b"99"}]
     await links._look()
     assert links.server(b"key").place.port == 3
+    links.said = [{b"ip": b"h", b"port": b"1", b"config-epoch": b"x"}]
+    await links._look()
+    assert links.server(b"key").place.port == 3, "nothing that can be read: all stays as it was"
     await links.close()

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 Mode = Literal["alone", "sentinel", "cluster"]
 
 SCHEMES = r"(?:redis|valkey)(s?)(?:\+(sentinel|cluster))?"
+_HOST = re.compile(rb"[\w.:%-]{1,253}")
 _DEFAULT_PORTS = {"alone": 6379, "sentinel": 26379, "cluster": 6379}
 _OPTIONS = {"ca", "cert", "key", "verify", "db", "sentinel-user", "sentinel-password"}
 
@@ -31,6 +32,20 @@ class Place(NamedTuple):
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
+
+
+def place_told(host: object, port: object) -> Place | None:
+    """Where a server says that another one listens; None when nobody can listen there."""
+    if not isinstance(host, bytes) or not _HOST.fullmatch(host):
+        return None
+    if not isinstance(port, int) or not 0 < port < 65_536:
+        return None
+    name = host.decode("ascii")
+    try:
+        name.encode("idna")
+    except UnicodeError:  # a label that is empty or too long, which the resolver would fall over
+        return None
+    return Place(name, port)
 
 
 class Login(NamedTuple):

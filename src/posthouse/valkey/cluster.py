@@ -3,14 +3,14 @@
 import binascii
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from posthouse.kit.clock import Clock
-from posthouse.valkey.address import Address, Place
+from posthouse.valkey.address import Address, Place, place_told
 from posthouse.valkey.connecting import Access
 from posthouse.valkey.following import Following
-from posthouse.valkey.link import LinkLimits, ReplyError, Unavailable
+from posthouse.valkey.link import LinkLimits, Reply, ReplyError, Unavailable
 from posthouse.valkey.server import Server
 
 SLOTS = 16_384
@@ -80,11 +80,18 @@ def slot_of(key: bytes) -> int:
     return binascii.crc_hqx(key, 0) % SLOTS
 
 
-def _view(asked: Server, slots: Sequence[Any]) -> _Map:
-    """One server's map. Where it does not name a host, it means the one it was asked at."""
-    return tuple(
-        sorted(
-            (first, last, Place((primary[0] or b"").decode().strip("?") or asked.place.host, primary[1]))
-            for first, last, primary, *_ in slots
-        )
-    )
+def _view(asked: Server, slots: Reply) -> _Map:
+    """One server's map; empty when its answer is none. Where it does not name a host, it means the one asked."""
+    if not isinstance(slots, list):
+        return ()
+    stretches = [_stretch(asked.place.host, each) for each in slots]
+    found = tuple(sorted(each for each in stretches if each is not None))
+    return found if len(found) == len(stretches) else ()
+
+
+def _stretch(asked: str, told: Any) -> tuple[int, int, Place] | None:
+    match told:
+        case [int(first), int(last), [host, port, *_], *_] if 0 <= first <= last < SLOTS:
+            place = place_told(asked.encode() if host in (None, b"", b"?") else host, port)
+            return None if place is None else (first, last, place)
+    return None

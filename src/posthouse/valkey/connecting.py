@@ -105,11 +105,14 @@ _SCHEME: dict[Mode, str] = {"alone": "redis", "sentinel": "redis+sentinel", "clu
 def _check_kind(name: str, hello: Any, mode: Mode) -> None:
     if not isinstance(hello, dict) or not hello.keys() >= {b"mode", b"version"}:
         raise Misconfigured(f"{name} does not greet as Redis or Valkey do: name one, and no proxy before it")
-    kind = _KIND[hello[b"mode"].decode()]
-    version = hello[b"version"].decode()
-    major = re.match(r"\d+", version)
+    said, version = _words(hello[b"mode"]), _words(hello[b"version"])
+    kind = _KIND.get(said)
+    if kind is None:
+        known = ", ".join(_KIND)
+        raise Misconfigured(f"{name} runs in a mode called {said[:40]!r}, and this can use: {known}")
+    major = re.match(r"[0-9]{1,9}", version)
     if major is None or int(major[0]) < VERSION_MIN:
-        raise Misconfigured(f"{name} is version {version}, and {VERSION_MIN}.0 is needed: upgrade it")
+        raise Misconfigured(f"{name} is version {version[:40]}, and {VERSION_MIN}.0 is needed: upgrade it")
     if kind != mode:
         what = {"alone": "a server of its own", "sentinel": "a Sentinel", "cluster": "part of a Cluster"}[
             kind
@@ -117,6 +120,11 @@ def _check_kind(name: str, hello: Any, mode: Mode) -> None:
         raise Misconfigured(f"{name} is {what}: its address begins with {_SCHEME[kind]}://")
     if mode == "alone" and hello.get(b"role") != b"master":
         raise Unavailable(f"{name} is a replica, which takes no writes: name its primary")
+
+
+def _words(said: object) -> str:
+    """What a server says of itself, for people too."""
+    return said.decode("utf-8", "replace") if isinstance(said, bytes) else repr(said)
 
 
 @functools.cache

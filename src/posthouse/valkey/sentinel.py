@@ -1,15 +1,17 @@
 """The primary that Sentinels watch: asked of all of them, and the answer of the latest failover counts."""
 
 import random
+import re
 from collections.abc import Iterable
-from typing import Any
 
 from posthouse.kit.clock import Clock
-from posthouse.valkey.address import Address, Place
+from posthouse.valkey.address import Address, Place, place_told
 from posthouse.valkey.connecting import Access
 from posthouse.valkey.following import Following
-from posthouse.valkey.link import LinkLimits, Misconfigured, ReplyError, Unavailable
+from posthouse.valkey.link import LinkLimits, Misconfigured, Reply, ReplyError, Unavailable
 from posthouse.valkey.server import Server
+
+_NUMBER = re.compile(rb"[0-9]{1,19}")
 
 
 class Sentinel(Following):
@@ -38,12 +40,13 @@ class Sentinel(Following):
 
     async def _look(self) -> None:
         answers = await self._ask_all(self._seeds.values(), ("SENTINEL", "MASTER", self.address.name))
-        known = [answer for _, answer in answers if not isinstance(answer, ReplyError)]
+        told = [_told(answer) for _, answer in answers if not isinstance(answer, ReplyError)]
+        known = [each for each in told if each is not None]
         self._misfit = None
         if known:
-            latest = max(known, key=lambda answer: int(answer[b"config-epoch"]))
-            await self._turn_to(_place(latest))
-        elif answers:
+            _, place = max(known, key=lambda each: each[0])
+            await self._turn_to(place)
+        elif answers and not told:
             name = self.address.name
             self._misfit = Misconfigured(
                 f"{answers[0][0].place} watches no primary called {name}: change the end of its address"
@@ -56,5 +59,14 @@ class Sentinel(Following):
                 await left.close()
 
 
-def _place(master: dict[bytes, Any]) -> Place:
-    return Place(master[b"ip"].decode(), int(master[b"port"]))
+def _told(master: Reply) -> tuple[int, Place] | None:
+    """Which failover one Sentinel knows of, and where the primary is since; None when its answer is none."""
+    if not isinstance(master, dict):
+        return None
+    epoch, port = _number(master.get(b"config-epoch")), _number(master.get(b"port"))
+    place = place_told(master.get(b"ip"), port)
+    return None if epoch is None or place is None else (epoch, place)
+
+
+def _number(told: object) -> int | None:
+    return int(told) if isinstance(told, bytes) and _NUMBER.fullmatch(told) else None
