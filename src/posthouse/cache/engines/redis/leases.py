@@ -4,14 +4,18 @@ An epoch is at least the server's milliseconds, and above all that this node has
 when the cache was wiped, or its new primary's clock is behind.
 """
 
-from posthouse.cache.base import Lease
+import re
+
+from posthouse.cache.base import CacheUnavailable, Lease
 from posthouse.cache.engines.redis.asking import run
 from posthouse.valkey.deployment import Deployment
+from posthouse.valkey.link import Reply
 from posthouse.valkey.script import Script
 
 _KEPT_MS = 7 * 86_400_000
 """A lease that nobody has taken for so long is forgotten."""
 
+_EPOCH = re.compile(rb"[0-9]{1,19}")
 _NOW = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -53,8 +57,7 @@ class RedisLeases:
 
     async def take(self, name: str, holder: str, ttl_s: float) -> Lease:
         arguments = (holder, round(ttl_s * 1000), self._epochs.get(name, 0), _KEPT_MS)
-        who, epoch = await run(self._deployment, _TAKE, ([self._key(name)], arguments))
-        lease = Lease(name, who.decode(), int(epoch))
+        lease = lease_of(name, await run(self._deployment, _TAKE, ([self._key(name)], arguments)))
         self._epochs[name] = max(lease.epoch, self._epochs.get(name, 0))
         return lease
 
@@ -64,3 +67,11 @@ class RedisLeases:
 
     def _key(self, name: str) -> bytes:
         return f"{self._prefix}:lease:{name}".encode()
+
+
+def lease_of(name: str, reply: Reply) -> Lease:
+    """Who has it and since which epoch, as the cache answers. Raises `CacheUnavailable` when it answers otherwise."""
+    match reply:
+        case [bytes(holder), bytes(epoch)] if _EPOCH.fullmatch(epoch):
+            return Lease(name, holder.decode("utf-8", "replace"), int(epoch))
+    raise CacheUnavailable(f"the cache does not say who has the lease {name}")

@@ -2,7 +2,9 @@
 
 from posthouse.cache.base import CacheUnavailable, NodeRecord
 from posthouse.cache.engines.redis.asking import run
+from posthouse.model.ids import INTEGER_MAX
 from posthouse.valkey.deployment import Deployment
+from posthouse.valkey.link import Reply
 from posthouse.valkey.script import Script
 
 # KEYS: lines "incarnation said until" by node, reports by node.
@@ -80,8 +82,18 @@ class RedisNodes:
 
     async def all(self) -> list[NodeRecord]:
         found = await run(self._deployment, _ALL, (self._keys, ()))
-        records = [
-            NodeRecord(node.decode(), incarnation, silent_ms / 1000, bytes(report))
-            for node, incarnation, silent_ms, report in found
-        ]
-        return sorted(records, key=lambda record: record.node)
+        return records_of(found)
+
+
+def records_of(reply: Reply) -> list[NodeRecord]:
+    """The nodes by name, as the cache answers. Raises `CacheUnavailable` when it answers otherwise."""
+    if not isinstance(reply, list):
+        raise CacheUnavailable("the cache does not say which nodes there are")
+    return sorted(map(_record, reply), key=lambda record: record.node)
+
+
+def _record(told: Reply) -> NodeRecord:
+    match told:
+        case [bytes(node), int(incarnation), int(silent_ms), bytes(report)] if 0 <= silent_ms <= INTEGER_MAX:
+            return NodeRecord(node.decode("utf-8", "replace"), incarnation, silent_ms / 1000, report)
+    raise CacheUnavailable("what the cache says of a node cannot be read")
