@@ -4,6 +4,7 @@ The line ends with the supervisor, however that ends: the worker then stops in o
 """
 
 import asyncio
+import re
 import socket
 from collections.abc import Callable
 
@@ -11,6 +12,21 @@ BEAT_INTERVAL_S = 1.0
 RESTART_STATUS = 75
 """How a worker ends that wants to be started again (EX_TEMPFAIL)."""
 READY, BEAT = b"ready %d\n", b"beat\n"
+_READY = re.compile(rb"ready ([0-9]{1,5})")
+_REST_BYTES_MAX = 64
+"""Of a word whose end has not come. None that is known is as long."""
+
+
+def words_of(rest: bytes, heard: bytes) -> tuple[list[bytes], bytes]:
+    """A worker's words that are whole now, and the rest, to be given the next time."""
+    *words, rest = (rest + heard).split(b"\n")
+    return words, rest[-_REST_BYTES_MAX:]
+
+
+def port_of(word: bytes) -> int | None:
+    """The port of a worker that says that it is ready; None for any other word."""
+    ready = _READY.fullmatch(word)
+    return int(ready[1]) if ready else None
 
 
 class Pulse:

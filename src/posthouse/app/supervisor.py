@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from posthouse.app.pulse import READY
+from posthouse.app.pulse import port_of, words_of
 from posthouse.health.crew import Crew, CrewRule, Do, Order
 from posthouse.kit.clock import Clock, SystemClock
 from posthouse.kit.log import logger
@@ -129,11 +129,12 @@ class Supervisor:
         if not heard:
             self._selector.unregister(process.line)
             return
-        *words, process.heard = (process.heard + heard).split(b"\n")
+        words, process.heard = words_of(process.heard, heard)
         now = self._clock.monotonic()
         for word in words:
-            if word.startswith(READY.split()[0]):
-                self._port = int(word.split()[1])
+            port = port_of(word)
+            if port is not None:
+                self._port = port
                 self.crew.ready(number, now)
                 _log.info("a worker is ready", worker=number, pid=process.popen.pid)
             self.crew.beat(number, now)
