@@ -3,14 +3,17 @@
 import asyncio
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a program, it finds `fuzz`
 
+import hiredis
+
 from fuzz.loop import Fuzzer, main
 from posthouse.kit.clock import ManualClock
-from posthouse.valkey.link import Link, LinkCounts, LinkLimits, Unavailable
+from posthouse.valkey.link import Link, LinkCounts, LinkLimits, Reply, ReplyError, Unavailable
 
 
 class Wire:
@@ -26,9 +29,23 @@ class Wire:
         return 0
 
 
+_MORE = object()
 HUGE = re.compile(rb"[*%~>|]\+?\d{5}")
 """hiredis makes room for as many parts as are announced, and cannot be told a limit. A server that announces what it
 does not send is not one of ours: whoever writes there is the service (docs/security.md)."""
+
+
+def replies(data: bytes) -> list[Reply]:
+    """What a link would hand on of these bytes."""
+    if HUGE.search(data):
+        return []
+    reader = hiredis.Reader(replyError=ReplyError, notEnoughData=_MORE)
+    reader.feed(data)
+    found: list[Reply] = []
+    with suppress(hiredis.ProtocolError, TypeError):  # as a link, which breaks then
+        while (reply := reader.gets()) is not _MORE:
+            found.append(reply)
+    return found
 
 
 def check(data: bytes) -> None:
