@@ -66,6 +66,7 @@ def first_screen(status: ClusterStatus, command: str, data: str) -> str:
     behind = f"HAProxy before {len(nodes)} nodes" if fronted else "HAProxy is not installed: a node"
     rows = (
         ("address", f"{status.address}  ({behind})"),
+        *zip(("nodes", *[""] * len(nodes)), (f"http://{n.address}  ({n.name})" for n in nodes), strict=False),
         ("data", f"{status.folder}  (ends with the cluster)"),
         ("token", f"{command} token ann{data}"),
         ("chat", f"{command} chat --as ann --with ben{data}"),
