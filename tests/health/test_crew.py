@@ -15,6 +15,8 @@ class Yard:
         self.silent: set[int] = set()
         self.broken: set[int] = set()
         self.deaf: set[int] = set()
+        self.slow_to_start = 0.0
+        self.coming: dict[int, float] = {}
         self.log: list[tuple[str, int]] = []
         self.whys: list[str] = []
 
@@ -36,11 +38,18 @@ class Yard:
                 if number in self.broken:
                     self.end(number, "exit status 1")
                 else:
-                    self.crew.ready(number, self.now)
+                    self.coming[number] = self.now + self.slow_to_start
+                    self.arrive()
             case Do.STOP if number not in self.deaf:
                 self.end(number, "exit status 0")
             case Do.KILL:
                 self.end(number, "killed by SIGKILL")
+
+    def arrive(self) -> None:
+        """Who has been starting for long enough is ready."""
+        for number in [number for number, at in self.coming.items() if at <= self.now]:
+            del self.coming[number]
+            self.crew.ready(number, self.now)
 
     def end(self, number: int, status: str) -> None:
         self.up.discard(number)
@@ -50,6 +59,7 @@ class Yard:
         """Time passes, with the supervisor looking twice a second."""
         for _ in range(round(seconds * 2)):
             self.now += 0.5
+            self.arrive()
             for number in self.up - self.silent:
                 self.crew.beat(number, self.now)
             self.obey()
@@ -96,6 +106,29 @@ def test_a_hung_worker_is_killed_and_replaced_and_the_new_one_is_told_why(yard: 
     assert yard.log == [("kill", 2), ("start", 2)]
     assert yard.whys[0] == yard.whys[1] == "its event loop gave no sign of life for 10.5 s"
     assert yard.crew.all_ready
+
+
+def test_of_several_that_are_silent_each_is_killed_when_the_one_before_is_replaced(yard: Yard) -> None:
+    """A machine that starves silences all of them, and those that are only slow come back."""
+    yard.slow_to_start, yard.silent = 5.0, {1, 2, 3}
+    yard.live(11)
+    assert yard.log == [("kill", 1), ("start", 1)]
+    yard.live(4)
+    assert yard.up == {1, 2, 3}
+    assert len(yard.log) == 2
+    yard.silent = {2}
+    yard.live(3)
+    assert yard.log[2:] == [("kill", 2), ("start", 2)], "3 gave a sign of life meanwhile"
+    yard.live(10)
+    assert yard.crew.all_ready
+
+
+def test_one_that_hangs_is_not_spared_because_the_one_before_cannot_come_back(yard: Yard) -> None:
+    yard.broken, yard.silent = {1}, {1, 2}
+    yard.live(12)
+    assert yard.log[:3] == [("kill", 1), ("start", 1), ("kill", 2)]
+    yard.live(2)
+    assert {2, 3} <= yard.up
 
 
 def test_one_that_falls_over_again_and_again_is_started_ever_more_seldom(yard: Yard) -> None:

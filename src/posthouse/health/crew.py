@@ -42,7 +42,8 @@ class Order(NamedTuple):
 
 
 class CrewRule(msgspec.Struct, frozen=True):
-    """Times in seconds. `hung_s`: without a sign of life for so long, a worker that was ready is killed."""
+    """Times in seconds. `hung_s`: without a sign of life for so long, a worker that was ready is killed, one at a time:
+    on a machine that starves all are silent, and killing them would end what they still serve."""
 
     hung_s: float = 10.0
     start_s: float = 60.0
@@ -59,7 +60,8 @@ class CrewRule(msgspec.Struct, frozen=True):
 
 class _Worker:
     __slots__ = (
-        "asked", "attempt", "beaten_at", "ever_ready", "number", "phase", "ready_at", "since", "start_at", "why",
+        "asked", "attempt", "beaten_at", "ever_ready", "hung", "number", "phase", "ready_at", "since", "start_at",
+        "why",
     )  # fmt: skip
 
     def __init__(self, number: int, now: float) -> None:
@@ -67,7 +69,7 @@ class _Worker:
         self.phase = Phase.WAITING
         self.since = self.start_at = self.beaten_at = now
         self.ready_at: float | None = None
-        self.asked = False
+        self.asked = self.hung = False
         self.attempt = 0
         self.ever_ready = False
         self.why = "the service starts"
@@ -112,7 +114,7 @@ class Crew:
         if worker.phase is Phase.STARTING:
             self._enter(number, Phase.READY, now)
             worker.ready_at = worker.beaten_at = now
-            worker.ever_ready = True
+            worker.ever_ready, worker.hung = True, False
 
     def beat(self, number: int, now: float) -> None:
         """Its event loop turns."""
@@ -161,6 +163,11 @@ class Crew:
         due = [each.start_at - now for each in self._workers.values() if each.phase is Phase.WAITING]
         return max(0.0, min([*due, LOOK_INTERVAL_S]))
 
+    @property
+    def _one_is_replaced(self) -> bool:
+        """A hung worker was killed, and neither is another one ready in its place nor has that failed."""
+        return any(worker.hung for worker in self._workers.values())
+
     def _forgive(self, now: float) -> None:
         """Times of which the supervisor has seen nothing do not count against anybody."""
         away_s = now - self._looked_at
@@ -173,7 +180,8 @@ class Crew:
     def _late(self, worker: _Worker, now: float) -> list[Order]:
         silent_s, lasted_s, rule = now - worker.beaten_at, now - worker.since, self.rule
         match worker.phase:
-            case Phase.READY if silent_s > rule.hung_s:
+            case Phase.READY if silent_s > rule.hung_s and not self._one_is_replaced:
+                worker.hung = True
                 worker.why = f"its event loop gave no sign of life for {silent_s:.1f} s"
             case Phase.STARTING if lasted_s > rule.start_s:
                 worker.why = f"it was not ready after {lasted_s:.0f} s"
@@ -223,6 +231,7 @@ class Crew:
         """It ended before it was ready. Whatever is new about it, the others keep what works."""
         self._to_roll.clear()
         self._rolling = 0
+        worker.hung = False
         attempt = worker.attempt + 1
         hopeless = attempt >= self.rule.unready_max and not any(w.ever_ready for w in self._workers.values())
         self._wait(worker, f"before it was ready, {why}", attempt, now)
