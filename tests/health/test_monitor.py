@@ -5,14 +5,16 @@ import errno
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from types import SimpleNamespace
 
+import psutil
 import pytest
 import uvloop
 
 from posthouse.health import monitor as monitor_module
 from posthouse.health.cgroup import Cgroup, Places
 from posthouse.health.monitor import Monitor
-from posthouse.kit.clock import SystemClock
+from posthouse.kit.clock import ManualClock, SystemClock
 from posthouse.kit.tasks import Tasks
 
 UNLIMITED = Cgroup(Places((), ()))
@@ -69,6 +71,30 @@ async def test_descriptors_tasks_and_memory_are_counted(monitor: Monitor) -> Non
     assert after.tasks == 12
     assert after.resident_bytes > 1 << 20
     assert 0 < after.memory <= 1
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, **sent: int) -> None:
+    """What each interface has sent so far."""
+    found = {name: SimpleNamespace(bytes_recv=0, bytes_sent=count) for name, count in sent.items()}
+    monkeypatch.setattr(psutil, "net_io_counters", lambda **_: found)
+
+
+@pytest.mark.parametrize(
+    ("configured", "speed", "share"), [(0.0, 8, 0.5), (1e6, 0, 0.5), (2e6, 8, 0.25), (0.0, 0, 0.0)]
+)
+async def test_the_networks_share_is_of_what_was_configured_or_what_the_interface_tells(
+    monkeypatch: pytest.MonkeyPatch, configured: float, speed: int, share: float
+) -> None:
+    """In a second 500 kB went out, and much more stayed on the machine."""
+    monkeypatch.setattr(monitor_module, "outward_address", lambda family: "10.0.0.9")
+    monkeypatch.setattr(psutil, "net_if_addrs", lambda: {"eth0": [SimpleNamespace(address="10.0.0.9")]})
+    monkeypatch.setattr(psutil, "net_if_stats", lambda: {"eth0": SimpleNamespace(speed=speed)})
+    counted(monkeypatch, eth0=0, lo=0)
+    clock = ManualClock()
+    monitor = Monitor(clock, network_bytes_per_s_max=configured, cgroup=UNLIMITED)
+    counted(monkeypatch, eth0=500_000, lo=10**9)
+    await clock.advance(1.0)
+    assert monitor.sample().network == pytest.approx(share)
 
 
 def test_a_sample_is_cheap() -> None:

@@ -63,7 +63,7 @@ class Node:
         self._clock = clock = clock or SystemClock()
         keys = credentials(config)
         name = config.node.name or f"{socket.gethostname()}-{config.listen.port}"
-        self._monitor = Monitor(clock)
+        self._monitor = Monitor(clock, network_bytes_per_s_max=config.node.network_bytes_per_s_max)
         self.parts = Parts(
             config, ports or choose_ports(config, clock), keys, clock, name, lambda: self._monitor.vitals
         )

@@ -8,6 +8,7 @@ import asyncio
 import errno
 import os
 import resource
+import socket
 import time
 from collections.abc import Callable
 
@@ -15,6 +16,7 @@ import psutil
 
 from posthouse.health.cgroup import Cgroup
 from posthouse.health.vitals import Allowance, Reading, Vitals, vitals
+from posthouse.kit.address import outward_address
 from posthouse.kit.clock import Clock
 
 SAMPLE_INTERVAL_S = 1.0
@@ -26,6 +28,8 @@ SAMPLES_BETWEEN_LIMITS = 15
 """Limits change seldom, and reading what a group holds makes the kernel add up: every so many samples is enough."""
 DESCRIPTORS = "/proc/self/fd"
 NONE_LEFT = {errno.EMFILE, errno.ENFILE}
+LOOPBACKS = ("lo", "lo0")
+"""What stays on the machine takes nothing of its network."""
 
 
 class Monitor:
@@ -39,7 +43,8 @@ class Monitor:
         network_bytes_per_s_max: float = 0.0,
         cgroup: Cgroup | None = None,
     ) -> None:
-        """`tasks` counts the background tasks. `network_bytes_per_s_max` 0: not known, so its share is 0."""
+        """`tasks` counts the background tasks. `network_bytes_per_s_max` 0: as the interface tells, and if it
+        tells nothing the share is 0."""
         self.vitals = Vitals()
         self.tasks = tasks
         self._clock = clock
@@ -95,15 +100,16 @@ class Monitor:
 
     def _read(self) -> Reading:
         cpu = self._process.cpu_times()
-        network = psutil.net_io_counters(nowrap=False)
+        interfaces = psutil.net_io_counters(pernic=True, nowrap=False).items()
+        network = [counted for name, counted in interfaces if name not in LOOPBACKS]
         return Reading(
             at=self._clock.monotonic(),
             cpu_s=cpu.user + cpu.system,
             loop_cpu_s=time.thread_time(),
             throttled_s=self._cgroup.throttled_s() if self._quota else 0.0,
             resident_bytes=self._process.memory_info().rss,
-            received_bytes=network.bytes_recv,
-            sent_bytes=network.bytes_sent,
+            received_bytes=sum(each.bytes_recv for each in network),
+            sent_bytes=sum(each.bytes_sent for each in network),
             descriptors=self._descriptors(),
             tasks=self.tasks(),
         )
@@ -124,8 +130,18 @@ class Monitor:
             memory_bytes=limit if limited and limit else machine.total,
             held_share=held_share,
             descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
-            network_bytes_per_s=self._network_bytes_per_s_max,
+            network_bytes_per_s=self._network_bytes_per_s_max or interface_bytes_per_s(),
         )
+
+
+def interface_bytes_per_s() -> float:
+    """The speed of the interface towards the outside, in each direction; 0.0 where it tells none."""
+    own = outward_address(socket.AF_INET)
+    for name, addresses in psutil.net_if_addrs().items():
+        if own in [each.address for each in addresses]:
+            told = psutil.net_if_stats().get(name)
+            return told.speed * 1e6 / 8 if told is not None else 0.0
+    return 0.0
 
 
 def _cores() -> float:

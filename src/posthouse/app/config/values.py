@@ -286,6 +286,13 @@ class Node(Room, frozen=True, kw_only=True):
             """Its size among the nodes: one of weight 2 gets twice the sessions. 0: no new ones, as if draining."""
         ),
     ] = 1.0
+    network_bytes_per_s_max: Annotated[
+        float,
+        Meta(ge=0, le=1e12),
+        says("""What the machine's network carries in each direction: load is the share of it that is used, where the
+            network is scarcest. 0: the speed that the interface towards the outside tells. Virtual ones often tell
+            none, or one that nobody is granted: then the share is 0, or too low, unless this is set."""),
+    ] = 0.0
 
 
 class Operator(Room, frozen=True, kw_only=True):
