@@ -7,6 +7,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[3]
 MIGRATIONS = Path("src/posthouse/storage/engines/postgres/migrations")
+TOLD = ("src/posthouse/messaging/notes.py", "src/posthouse/cluster/snapshot.py")
+"""What nodes say to each other over cache and bus."""
 
 
 class NoHistory(RuntimeError):
@@ -19,6 +21,12 @@ def commit_before(migration: int) -> str:
     file = files[migration if migration < 0 else migration - 1]
     added = _git("log", "--diff-filter=A", "--format=%H", "--", str(MIGRATIONS / file)).split()[-1].decode()
     return _git("rev-parse", f"{added}^").decode().strip()
+
+
+def commit_before_words() -> str:
+    """The commit just before the newest change of what nodes say to each other. Raises `NoHistory`."""
+    changed = _git("log", "-1", "--format=%H", "--", *TOLD).decode().strip()
+    return _git("rev-parse", f"{changed}^").decode().strip()
 
 
 def unpack(commit: str, folder: Path) -> Path:
