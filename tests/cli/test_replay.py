@@ -52,6 +52,11 @@ def test_it_may_be_played_again_and_ends_with_what_was_checked(server: LocalServ
         assert lines[3:] == ["  lost          0", "  duplicated    0", "  reordered     0"]
 
 
+def test_one_message_by_one_client_is_told_as_such(server: LocalServer) -> None:
+    Path("log.jsonl").write_text(LOG.splitlines()[0])
+    assert run("replay", "log.jsonl").stdout.startswith("log.jsonl: 1 day, 1 message by 1 client in ")
+
+
 def test_a_failed_check_has_an_exit_code_of_its_own(
     server: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,6 +67,34 @@ def test_a_failed_check_has_an_exit_code_of_its_own(
     result = run("replay", "log.jsonl")
     assert result.exit_code == Exit.CHECKS_FAILED
     assert "  lost          1" in result.stdout
+
+
+@pytest.mark.timeout(15)  # clients would ask for tokens for minutes
+def test_a_key_that_the_server_refuses_is_told_at_once(server: LocalServer) -> None:
+    result = run("replay", "log.jsonl", "--api-key", "ph_wrong")
+    assert result.exit_code == Exit.UNAUTHORIZED
+    assert "The server refused the API key" in result.stderr
+    assert "--api-key" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "days", "seconds_min"),
+    [
+        (("--days", "1"), 1, 0.0),
+        (("--days", "2", "--concurrent-days", "1"), 2, 0.0),
+        (("--days", "1", "--speed", "600"), 1, 0.5),
+    ],
+)
+def test_a_part_of_a_log_is_played_and_as_fast_as_was_asked(
+    server: LocalServer, options: tuple[str, ...], days: int, seconds_min: float
+) -> None:
+    """Five minutes of a day take half a second at 600 times real time."""
+    Path("log.jsonl").write_text("".join(LOG.replace("11-15", f"11-{day}") for day in (15, 16, 17)))
+    result = run("replay", "log.jsonl", "--json", *options)
+    report = json.loads(result.stdout)
+    assert result.exit_code == Exit.OK
+    assert (report["days"], report["messages"], report["acked"]) == (days, 3 * days, 3 * days)
+    assert report["seconds"] >= seconds_min
 
 
 @pytest.mark.parametrize(
@@ -76,6 +109,10 @@ def test_a_failed_check_has_an_exit_code_of_its_own(
             Exit.UNREACHABLE,
             "posthouse up",
         ),
+        (("log.jsonl", "--api-key", "ph_x", "--ca", "bad.jsonl"), Exit.FAILED, "bad.jsonl"),
+        (("log.jsonl", "--days", "0"), Exit.USAGE, "--days"),
+        (("log.jsonl", "--speed", "0"), Exit.USAGE, "--speed"),
+        (("log.jsonl", "--concurrent-days", "0"), Exit.USAGE, "--concurrent-days"),
     ],
 )
 def test_what_cannot_be_played_is_told(arguments: tuple[str, ...], code: Exit, said: str) -> None:

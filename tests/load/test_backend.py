@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from posthouse.client import RequestRefused, Runtime
+from posthouse.client import RequestFailed, RequestRefused, Runtime
 from posthouse.kit.tasks import start
 from posthouse.load.backend import ENTRIES_PER_REQUEST, USERS_PER_REQUEST, Backend
+from posthouse.protocol.codes import Code
 from posthouse.testing.servers import LocalServer
 
 
@@ -45,6 +46,16 @@ async def test_what_is_refused_for_good_is_not_asked_again(server: LocalServer, 
     async with Runtime() as runtime:
         with pytest.raises(RequestRefused):
             await Backend(server.url, "ph_wrong", runtime).token("ann")
+
+
+async def test_a_key_is_checked_with_one_request(server: LocalServer, backend: Backend) -> None:
+    await backend.check_key()
+    async with Runtime() as runtime:
+        with pytest.raises(RequestRefused) as refused:
+            await Backend(server.url, "ph_wrong", runtime).check_key()
+        assert refused.value.code == Code.UNAUTHORIZED
+        with pytest.raises(RequestFailed):
+            await Backend("http://127.0.0.1:1", "ph_wrong", runtime).check_key()
 
 
 async def test_a_request_waits_for_a_server_that_was_killed(server: LocalServer, backend: Backend) -> None:

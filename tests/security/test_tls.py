@@ -240,6 +240,14 @@ async def test_sighup_reads_it_again_and_commands_trust_what_the_data_folder_nam
         assert (status, "certificate verify failed" in said) == (Exit.UNREACHABLE, True), said
         sent = await posthouse("send", "--as", "ann", "--data", str(server.data), "@ben", "hello")
         assert sent[0] == 0, sent
+        log = tmp_path / "log.jsonl"
+        log.write_text('{"at":"2004-11-15T12:00:00Z","kind":"message","nick":"ann","text":"hi"}\n')
+        folder = "--data", str(server.data)
+        for whom in (folder, (*folder, *by_name)):
+            played = await posthouse("replay", str(log), *whom)
+            assert played[0] == 0, played
+        played = await posthouse("replay", str(log), *folder, "--address", server.url)
+        assert (played[0], "certificate verify failed" in played[1]) == (Exit.UNREACHABLE, True), played
 
 
 async def posthouse(*arguments: str) -> tuple[int, str]:

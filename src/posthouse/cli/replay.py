@@ -7,8 +7,12 @@ import click
 
 from posthouse.cli.failure import Exit, Failure
 from posthouse.cli.output import Output, json_option, pass_output
+from posthouse.cli.trust import ca_option, trust
 
 if TYPE_CHECKING:
+    import ssl
+
+    from posthouse.client import Runtime
     from posthouse.load.irc import Day
     from posthouse.load.replay import Options
     from posthouse.load.report import Report
@@ -45,6 +49,7 @@ BREACHES_SHOWN_MAX = 5
     help="A back end's key.",
 )
 @click.option("--data", metavar="FOLDER", help="The server's data folder.  [default: ./posthouse-data]")
+@ca_option
 @json_option
 @pass_output
 def replay(
@@ -56,6 +61,7 @@ def replay(
     address: str,
     api_key: str,
     data: str | None,
+    ca: str,
 ) -> None:
     """Play the chat log FILE on a running server: one client a nick, one group a day.
 
@@ -85,13 +91,15 @@ def replay(
         log = load(file, days or 0)
     except (BadLog, EOFError, OSError) as error:
         raise Failure(f"{file} cannot be played: {error}.") from None
-    report = uvloop.run(_play(log, options, output))
+    report = uvloop.run(_play(log, options, trust(ca, address, folder), output))
     output.emit(report, _summary(file, report))
     if not report.holds:
         raise Failure("The checks failed.", "", Exit.CHECKS_FAILED)
 
 
-async def _play(days: "list[Day]", options: "Options", output: Output) -> "Report":
+async def _play(
+    days: "list[Day]", options: "Options", tls: "ssl.SSLContext | None", output: Output
+) -> "Report":
     from posthouse.cli.progress import progress
     from posthouse.cli.reach import probe
     from posthouse.client import Runtime
@@ -100,10 +108,29 @@ async def _play(days: "list[Day]", options: "Options", output: Output) -> "Repor
 
     await probe(options.address)
     total = sum(step.act is Act.MESSAGE for day in days for step in day.steps)
-    async with Runtime() as runtime:
+    async with Runtime(tls=tls) as runtime:
+        await _check_key(options, runtime)
         run = Replay(days, options, runtime)
         with progress("messages", total, lambda: run.report.acked, runtime, shown=not output.json):
             return await run.run()
+
+
+async def _check_key(options: "Options", runtime: "Runtime") -> None:
+    """Raise `Failure` at once for a key that the server refuses, where clients would go on asking for tokens."""
+    from posthouse.client.errors import RequestRefused
+    from posthouse.load.backend import Backend
+    from posthouse.protocol.codes import Code
+
+    try:
+        await Backend(options.address, options.api_key, runtime).check_key()
+    except RequestRefused as refused:
+        if refused.code != Code.UNAUTHORIZED:
+            raise
+        raise Failure(
+            f"The server refused the API key: {refused.reason}.",
+            "Give the server's own with --api-key, or name its data folder with --data.",
+            Exit.UNAUTHORIZED,
+        ) from None
 
 
 def _api_key_in(folder: Path) -> str:
@@ -119,8 +146,8 @@ def _api_key_in(folder: Path) -> str:
 
 
 def _summary(file: Path, report: "Report") -> str:
-    days = "1 day" if report.days == 1 else f"{report.days} days"
-    played = f"{days}, {report.messages:,} messages by {report.clients:,} clients"
+    said = f"{_counted(report.messages, 'message')} by {_counted(report.clients, 'client')}"
+    played = f"{_counted(report.days, 'day')}, {said}"
     lines = [
         f"{file.name}: {played} in {report.seconds:,.1f} s, {report.messages_per_s:,.1f} a second",
         f"  acknowledged  {report.acked:,} of {report.messages:,}",
@@ -130,3 +157,7 @@ def _summary(file: Path, report: "Report") -> str:
         f"  reordered     {report.reordered:,}",
     ]
     return "\n".join([*lines, *(f"  {breach}" for breach in report.breaches[:BREACHES_SHOWN_MAX])])
+
+
+def _counted(number: int, what: str) -> str:
+    return f"1 {what}" if number == 1 else f"{number:,} {what}s"

@@ -72,6 +72,13 @@ class Backend:
         self._runtime = runtime
         self._asking = asyncio.Semaphore(REQUESTS_MAX)
 
+    async def check_key(self) -> None:
+        """Ask for nothing in particular, once: a key that is not the server's is refused as unauthorized."""
+        path = "/v1/users?ids=nobody"
+        answer = await self._runtime.http.ask("GET", self._address + path, self._headers)
+        if answer.status >= 300:
+            raise _put_off(f"GET {path}", answer)[0]
+
     async def token(self, user: str, device: str = "") -> str:
         """An access token for a user's device."""
         return (await self._ask("POST", "/v1/tokens", Token, {"user": user, "device": device})).token
