@@ -186,6 +186,28 @@ async def test_a_full_disk_refuses_sends_and_serves_reads(talk: Talk, watcher: C
     assert [each.seq for each in await talk.done(*batch)] == [2, 3, 4]
 
 
+@pytest.mark.parametrize("condition", ["data_corrupted", "index_corrupted", "io_error"])
+async def test_a_damaged_page_refuses_what_touches_it_and_nothing_else(
+    talk: Talk, watcher: Connection, condition: str
+) -> None:
+    """No ack, for whether such a send is in the log cannot be told; other logs are written, and all reads served."""
+    await talk.done(talk.group("g", "ann"))
+    await talk.done(talk.group("sound", "ann"))
+    await watcher.execute(
+        "CREATE OR REPLACE FUNCTION damaged() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN RAISE EXCEPTION 'invalid page in block 7' USING ERRCODE = '{condition}'; END $$;"
+        "CREATE TRIGGER damaged BEFORE INSERT ON entry FOR EACH ROW WHEN (new.conv = 'g') "
+        "EXECUTE FUNCTION damaged()"
+    )
+    outcomes = await talk.append(*(talk.send("g", "ann", str(n)) for n in range(3)))
+    assert [each.code for each in outcomes if isinstance(each, Refused)] == [Code.UNAVAILABLE] * 3
+    assert all("damaged" in each.reason for each in outcomes if isinstance(each, Refused))
+    assert [each.seq for each in await talk.done(talk.send("sound", "ann"))] == [2]
+    assert (await talk.seqs("g"), await talk.seqs("sound")) == ([1], [1, 2])
+    assert await talk.database.probe() == Condition(True, True)
+    await watcher.execute("DROP TRIGGER damaged ON entry")
+
+
 async def test_what_follows_a_send_that_must_be_repeated_does_not_overtake_it(
     talk: Talk, watcher: Connection
 ) -> None:
