@@ -23,38 +23,12 @@ from posthouse.kit.clock import SystemClock
 from posthouse.kit.tasks import start
 from posthouse.protocol.codes import Code
 from tests.gateway.peers import DEFLATE, HOST, UPGRADE, Peer, client_frame, head
+from tests.service.bystanders import chatting
 from tests.service.site import APP, UNHURRIED, Line, Site, part, serving
 
 TEXT, BINARY, PING, FINAL, DEFLATED = 0x1, 0x2, 0x9, 0x80, 0x40
 NOW_S = SystemClock().now_ms() // 1000
 FILLED = 80
-PAUSE_S = 0.03
-"""Good people type slower than any limit."""
-
-
-@asynccontextmanager
-async def chatting(site: Site) -> AsyncIterator[None]:
-    """Two people chat while the test misbehaves: everything that one says reaches the other."""
-    conv = await site.group("ann", "ben", kind="direct")
-    ann, ben = await site.enter("ann", "good"), await site.enter("ben", "good")
-    over, exchanged = asyncio.Event(), asyncio.Event()
-
-    async def chat() -> None:
-        while not over.is_set():
-            ack = await ann.send(conv)
-            assert ack["t"] == "ack", ack
-            await ben.caught_up(conv, ack["seq"])
-            exchanged.set()
-            await asyncio.sleep(PAUSE_S)
-
-    chat_going_on = start(chat())
-    await exchanged.wait()
-    try:
-        yield
-    finally:
-        over.set()
-        await chat_going_on
-    assert await ben.caught_up(conv, (await ann.send(conv))["seq"]) == list(range(2, len(ben.seqs(conv)) + 2))
 
 
 @asynccontextmanager
@@ -275,8 +249,10 @@ async def test_lone_surrogates_end_the_session(embedded: Site, body: str) -> Non
     """P-1.5."""
     async with chatting(embedded):
         eve = await embedded.enter("eve")
+        before = await embedded.coded(Code.BAD_FRAME)
         await eve.socket.send(f'{{"t":"send","conv":"c","client_id":"k","made_at":1,"body":{body}}}')
         await refused(eve, Code.BAD_FRAME)
+        assert await embedded.coded(Code.BAD_FRAME) == before + 1
 
 
 # Who reads or writes too slowly -----------------------------------------------------------------------------------

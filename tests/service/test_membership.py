@@ -4,6 +4,7 @@ import asyncio
 
 from posthouse.kit.tasks import start
 from posthouse.protocol.codes import Code
+from tests.service.bystanders import chatting
 from tests.service.site import Line, Site, part
 
 
@@ -167,61 +168,74 @@ async def test_strangers_get_one_and_the_same_answer_whether_there_is_a_conversa
     site: Site,
 ) -> None:
     """P-17.3."""
-    conv = await site.group("ann", "ben")
-    direct = await site.group("ann", "ben", kind="direct")
-    eve = await site.enter("eve")
-    for log in (conv, direct, "nowhere", "~ann", "~nobody"):
-        assert (await eve.send(log))["code"] == Code.NOT_MEMBER
-        assert (await eve.ask(t="fetch", conv=log))["code"] == Code.NOT_MEMBER
-    for log in (conv, direct, "nowhere"):
-        path = f"/v1/conversations/{part(log)}"
-        for method, where, body in (
-            ("GET", path, None),
-            ("GET", f"{path}/entries", None),
-            ("GET", f"{path}/members", None),
-            ("GET", f"{path}/cursors", None),
-            ("POST", f"{path}/entries", {"body": {"text": "x"}}),
-            ("POST", f"{path}/members", {"users": ["eve"]}),
-            ("DELETE", f"{path}/members/ann", None),
-            ("PATCH", f"{path}/members/eve", {"role": "owner"}),
-            ("PATCH", path, {"title": "mine"}),
-        ):
-            reply = await site.rest(method, where, body, user="eve")
-            assert (reply.status, reply.code) == (404, "not_member"), (method, where)
+    refused, not_found = await site.coded(Code.NOT_MEMBER), _not_found(site)
+    async with chatting(site):
+        conv = await site.group("cyd", "dan")
+        direct = await site.group("cyd", "dan", kind="direct")
+        eve = await site.enter("eve")
+        for log in (conv, direct, "nowhere", "~cyd", "~nobody"):
+            assert (await eve.send(log))["code"] == Code.NOT_MEMBER
+            assert (await eve.ask(t="fetch", conv=log))["code"] == Code.NOT_MEMBER
+        for log in (conv, direct, "nowhere"):
+            path = f"/v1/conversations/{part(log)}"
+            for method, where, body in (
+                ("GET", path, None),
+                ("GET", f"{path}/entries", None),
+                ("GET", f"{path}/members", None),
+                ("GET", f"{path}/cursors", None),
+                ("POST", f"{path}/entries", {"body": {"text": "x"}}),
+                ("POST", f"{path}/members", {"users": ["eve"]}),
+                ("DELETE", f"{path}/members/cyd", None),
+                ("PATCH", f"{path}/members/eve", {"role": "owner"}),
+                ("PATCH", path, {"title": "mine"}),
+            ):
+                reply = await site.rest(method, where, body, user="eve")
+                assert (reply.status, reply.code) == (404, "not_member"), (method, where)
+    assert await site.coded(Code.NOT_MEMBER) == refused + 10
+    assert _not_found(site) == not_found + 27
 
 
 async def test_a_stranger_s_cursors_change_nothing_and_show_nobody_anything(site: Site) -> None:
     """P-12.3."""
-    conv = await site.group("ann", "ben")
-    ann, eve = await site.enter("ann"), await site.enter("eve")
-    await ann.send(conv, "m")
-    assert (await eve.ask(t="cursor", cursors=[{"conv": conv, "read": 2}]))["t"] == "done"
-    await ann.ask(t="cursor", cursors=[{"conv": conv, "read": 10**15}])
-    await ann.until(lambda: _cursors_shown(ann, "ann", 2))
-    assert {of["user"] for frame in ann.all("cursors") for of in frame["of"]} == {"ann"}
-    assert max(of["read"] for frame in ann.all("cursors") for of in frame["of"]) == 2, (
-        "nobody has read what is not"
-    )
-    asked = await site.rest("GET", f"/v1/conversations/{conv}/cursors", user="ann")
-    assert [cursor["user"] for cursor in asked.body["cursors"]] == ["ann", "ben"]
+    async with chatting(site):
+        conv = await site.group("cyd", "dan")
+        cyd, eve = await site.enter("cyd"), await site.enter("eve")
+        await cyd.send(conv, "m")
+        assert (await eve.ask(t="cursor", cursors=[{"conv": conv, "read": 2}]))["t"] == "done"
+        await cyd.ask(t="cursor", cursors=[{"conv": conv, "read": 10**15}])
+        await cyd.until(lambda: _cursors_shown(cyd, "cyd", 2))
+        assert {of["user"] for frame in cyd.all("cursors") for of in frame["of"]} == {"cyd"}
+        assert max(of["read"] for frame in cyd.all("cursors") for of in frame["of"]) == 2, (
+            "nobody has read what is not"
+        )
+        asked = await site.rest("GET", f"/v1/conversations/{conv}/cursors", user="cyd")
+        assert [cursor["user"] for cursor in asked.body["cursors"]] == ["cyd", "dan"]
 
 
 async def test_a_stranger_hears_nothing_of_a_conversation_by_any_way_of_asking(site: Site) -> None:
-    conv = await site.group("ann", "ben")
-    ann, eve = await site.enter("ann"), await site.enter("eve")
-    await eve.send(conv)
-    await eve.ask(t="fetch", conv=conv)
-    await eve.ask(t="cursor", cursors=[{"conv": conv, "read": 1}])
-    resume = {
-        "token": eve.welcome["resume_token"],
-        "epoch": eve.welcome["epoch"],
-        "positions": {conv: 0, "~ann": 0},
-    }
-    again = await site.call()
-    assert (await again.hello(site.token("eve"), resume=resume)).get("changed", {}) == {}
-    await ann.send(conv, "secret", mentions=["eve"])
-    await again.quiet()
-    assert (again.all("entry"), (await again.ask(t="list"))["items"]) == ([], [])
+    before = await site.coded(Code.NOT_MEMBER)
+    async with chatting(site):
+        conv = await site.group("cyd", "dan")
+        cyd, eve = await site.enter("cyd"), await site.enter("eve")
+        await eve.send(conv)
+        await eve.ask(t="fetch", conv=conv)
+        await eve.ask(t="cursor", cursors=[{"conv": conv, "read": 1}])
+        resume = {
+            "token": eve.welcome["resume_token"],
+            "epoch": eve.welcome["epoch"],
+            "positions": {conv: 0, "~cyd": 0},
+        }
+        again = await site.call()
+        assert (await again.hello(site.token("eve"), resume=resume)).get("changed", {}) == {}
+        await cyd.send(conv, "secret", mentions=["eve"])
+        await again.quiet()
+        assert (again.all("entry"), (await again.ask(t="list"))["items"]) == ([], [])
+    assert await site.coded(Code.NOT_MEMBER) == before + 2
+
+
+def _not_found(site: Site) -> int:
+    """How often REST has answered 404, whatever was asked."""
+    return sum(count for (_, status), count in site.node.answers.items() if status == 404)
 
 
 def _cursors_shown(line: Line, user: str, read: int) -> bool:
