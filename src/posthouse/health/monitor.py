@@ -28,6 +28,8 @@ SAMPLES_BETWEEN_LIMITS = 15
 """Limits change seldom, and reading what a group holds makes the kernel add up: every so many samples is enough."""
 DESCRIPTORS = "/proc/self/fd"
 NONE_LEFT = {errno.EMFILE, errno.ENFILE}
+TUNNEL_MBIT_PER_S = 10
+"""What Linux says of tunnels, whatever they carry."""
 LOOPBACKS = ("lo", "lo0")
 """What stays on the machine takes nothing of its network."""
 
@@ -135,12 +137,12 @@ class Monitor:
 
 
 def interface_bytes_per_s() -> float:
-    """The speed of the interface towards the outside, in each direction; 0.0 where it tells none."""
+    """The speed of the interface towards the outside, in each direction; 0.0 where it tells none that is true."""
     own = outward_address(socket.AF_INET)
     for name, addresses in psutil.net_if_addrs().items():
         if own in [each.address for each in addresses]:
             told = psutil.net_if_stats().get(name)
-            return told.speed * 1e6 / 8 if told is not None else 0.0
+            return told.speed * 1e6 / 8 if told is not None and told.speed > TUNNEL_MBIT_PER_S else 0.0
     return 0.0
 
 
