@@ -35,6 +35,12 @@ def beside(server: LocalServer) -> dict[str, str]:
     return {"POSTHOUSE_DATA_FOLDER": str(server.data), "POSTHOUSE_ADDRESS": server.url}
 
 
+def test_a_chat_is_not_for_programs(server: LocalServer) -> None:
+    result = run("--json", "chat", "--as", "ann", "--with", "ben", "--data", str(server.data))
+    assert result.exit_code == Exit.USAGE
+    assert "A chat is for people" in result.stderr
+
+
 @pytest.fixture
 def chat(server: LocalServer, tmp_path: Path) -> Iterator[Opener]:
     """Opens chats, and ends them."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from posthouse.app.lock import FolderLock
 from posthouse.cli.failure import Exit
 from posthouse.testing.ports import free_ports
 from tests.cli.running import COMMAND, run
@@ -71,7 +72,7 @@ def test_a_port_that_is_taken_is_told_with_another_one() -> None:
     ("arguments", "said"),
     [
         (("--host", "203.0.113.1"), "no address of this machine"),
-        (("--database", "mysql://x"), "sqlite or postgresql://"),
+        (("--database", "mysql://x"), "Error: --database must be text of the form: sqlite or postgresql://"),
         (("--config", "missing.toml"), "missing.toml: cannot be read"),
         (("--data", "file/folder"), "Not a directory"),
     ],
@@ -82,6 +83,15 @@ def test_what_keeps_it_from_starting_is_told(arguments: tuple[str, ...], said: s
     assert done.returncode == Exit.FAILED
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_folder_in_use_is_told_by_its_own_name() -> None:
+    lock = FolderLock(Path("d"))
+    lock.acquire()
+    done = up("--port", "0", "--data", "d")
+    lock.release()
+    assert done.returncode == Exit.FAILED
+    assert done.stderr.startswith("Error: The data folder d is used by another server (process ")
 
 
 @pytest.mark.parametrize("arguments", [("--port", "80808"), ("--prot", "1"), ("--log-level", "loud")])

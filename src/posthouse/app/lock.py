@@ -30,7 +30,8 @@ class FolderLock:
             owner = os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(handle)
             raise FolderInUse(
-                f"{self._folder} is used by another server (process {owner}): stop it, or give another --data folder"
+                f"the data folder {self._folder} is used by another server (process {owner}): "
+                "stop it, or give another with --data"
             ) from None
         os.ftruncate(handle, 0)
         os.pwrite(handle, str(os.getpid()).encode(), 0)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from posthouse.cli.failure import Exit, Failure
+from posthouse.cli.output import Output, pass_output
 from posthouse.cli.reach import Reach, reaching
 
 if TYPE_CHECKING:
@@ -26,7 +27,15 @@ OUTBOXES_MAX = 9
 @click.option("--new-group", metavar="TITLE", help="Begin a group, and chat there.")
 @click.option("--members", metavar="USER,USER…", default="", help="Who is in the new group besides you.")
 @reaching
-def chat(reach: Reach, partner: str | None, group: str | None, new_group: str | None, members: str) -> None:
+@pass_output
+def chat(
+    output: Output,
+    reach: Reach,
+    partner: str | None,
+    group: str | None,
+    new_group: str | None,
+    members: str,
+) -> None:
     """Chat in the terminal.
 
     What you write while the server is away is kept in a file, and sent when it is back, also by a later chat.
@@ -36,6 +45,10 @@ def chat(reach: Reach, partner: str | None, group: str | None, new_group: str | 
       posthouse chat --as ann --with bob
       posthouse chat --as ann --new-group "Tea" --members bob,carol
     """
+    if output.json:
+        raise click.UsageError(
+            "A chat is for people. Programs have `posthouse send` and `posthouse tail` with --json."
+        )
     where = Where(partner, group, new_group, tuple(user for user in members.split(",") if user))
     if sum(given is not None for given in where[:3]) != 1:
         raise click.UsageError("Give one of --with USER, --group ID and --new-group TITLE.")

@@ -61,7 +61,8 @@ def node_config(data: str | None = None, config_file: str | None = None) -> "Con
     """The configuration that `posthouse up` would use here, for its keys and its data folder."""
     from posthouse.app.config import load
 
-    return load(Path(config_file) if config_file else None, os.environ, {"data.folder": data}).config
+    file = Path(config_file) if config_file else None
+    return load(file, os.environ, {"data.folder": data}, {"data.folder": "--data"}).config
 
 
 def app_keys(config: "Config") -> "Mapping[str, AppKeys]":

@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from posthouse.app.config import Config
 
 DEFAULT_FOLDER = "posthouse-data"
+OPTIONS = {
+    "listen.port": "--port",
+    "listen.host": "--host",
+    "data.folder": "--data",
+    "database.url": "--database",
+    "tls.certificate": "--tls-certificate",
+    "tls.key": "--tls-key",
+    "log.level": "--log-level",
+    "workers.count": "--workers",
+}
 
 
 @click.command
@@ -95,10 +105,10 @@ def up(
         "log.level": log_level,
         "workers.count": workers,
     }
-    loaded = load(file, os.environ, flags)
+    loaded = load(file, os.environ, flags, OPTIONS)
     if "log.level" not in loaded.origins and sys.stderr.isatty() and not output.json:
         flags["log.level"] = "warning"
-        loaded = load(file, os.environ, flags)
+        loaded = load(file, os.environ, flags, OPTIONS)
     config = loaded.config
     if worker is not None:
         _work(config, worker, line, because)

@@ -47,11 +47,19 @@ def load(
     file: Path | None = None,
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, object] | None = None,
+    options: Mapping[str, str] | None = None,
 ) -> Loaded:
-    """The configuration of a node. `flags` go by dotted key (`listen.port`); those that are None were not given."""
+    """The configuration of a node. `flags` go by dotted key (`listen.port`); those that are None were not given.
+
+    `options` is what those who gave the flags call them, such as `--port`.
+    """
     tables = _read(file) if file is not None else {}
     settings = dict(
-        [*_of_file(tables, str(file)), *_of_environment(environment or {}), *_of_flags(flags or {})]
+        [
+            *_of_file(tables, str(file)),
+            *_of_environment(environment or {}),
+            *_of_flags(flags or {}, options or {}),
+        ]
     )
     made = {name: _room(room, name, settings) for name, room in rooms().items()}
     sets: dict[str, dict[str, Any]] = {
@@ -100,11 +108,11 @@ def _of_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, _Sett
             _known(f"{room}.{key}", _all_keys(), f"environment {name}")
 
 
-def _of_flags(flags: Mapping[str, object]) -> Iterator[tuple[str, _Setting]]:
+def _of_flags(flags: Mapping[str, object], options: Mapping[str, str]) -> Iterator[tuple[str, _Setting]]:
     for key, value in flags.items():
         if value is not None:
             _known(key, _all_keys(), "flag")
-            yield key, _Setting(value, "flag", textual=isinstance(value, str))
+            yield key, _Setting(value, options.get(key, "flag"), textual=isinstance(value, str))
 
 
 # Values -----------------------------------------------------------------------------------------------------------
@@ -128,7 +136,8 @@ def _value(field: Field, setting: _Setting, key: str) -> Any:
         return msgspec.convert(value, field.type, strict=not setting.textual)
     except msgspec.ValidationError:
         got = "what was given" if field.masked else repr(setting.value)
-        raise ConfigError(f"{setting.origin}: {key} must be {expected(field.type)}, not {got}") from None
+        what = setting.origin if setting.origin.startswith("--") else f"{setting.origin}: {key}"
+        raise ConfigError(f"{what} must be {expected(field.type)}, not {got}") from None
 
 
 def _apps(tables: object, origin: str) -> dict[str, App]:
