@@ -1,6 +1,7 @@
 """The README's example is a program that works."""
 
 import asyncio
+import os
 import re
 import sys
 from pathlib import Path
@@ -9,9 +10,11 @@ import pytest
 
 from posthouse.app.config import Config
 from posthouse.app.config.values import Data, Listen
+from posthouse.app.lock import FILE as LOCK, FolderLock
 from posthouse.app.node import Node
 from posthouse.app.secrets import DEFAULT_APP, credentials
 from posthouse.auth.tokens import TokenIssuer
+from posthouse.cli.up import DEFAULT_FOLDER
 from posthouse.kit.clock import SystemClock
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,14 +39,29 @@ async def test_the_example_runs_as_it_is_written_but_for_address_and_token(tmp_p
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )
+        assert process.stdout is not None
         async with asyncio.timeout(30):
-            output, _ = await process.communicate()
+            lines = [(await process.stdout.readline()).decode() for _ in range(2)]
+        process.kill()
+        await process.communicate()
     finally:
         await node.stop()
-    lines = output.decode().splitlines()
-    assert process.returncode == 0, output.decode()
-    assert re.fullmatch(r"stored as entry \d+", lines[0])
-    assert lines[1] == "ann: Is the kettle on?"
+    assert re.fullmatch(r"stored as entry \d+\n", lines[0]), lines
+    assert lines[1] == "ann: Is the kettle on?\n", lines
+
+
+def test_the_example_has_ten_lines_and_stands_before_what_is_broken() -> None:
+    assert len([line for line in example().splitlines() if line]) <= 10
+    headings = re.findall(r"^## (.*)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert headings[:2] == ["Run it", "Build on it"]
+
+
+def test_the_process_to_kill_is_named_in_the_data_folder(tmp_path: Path) -> None:
+    assert f'"$(cat {DEFAULT_FOLDER}/{LOCK})"' in (ROOT / "README.md").read_text()
+    lock = FolderLock(tmp_path)
+    lock.acquire()
+    assert (tmp_path / LOCK).read_text() == str(os.getpid())
+    lock.release()
 
 
 @pytest.mark.parametrize("command", ["make up", "make test"])
