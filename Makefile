@@ -46,7 +46,7 @@ up: setup ## run the service on the embedded engines (ARGS="--port 8080")
 	@$(BIN)/posthouse up $(ARGS)
 
 # Tests marked `serial` need the cores to themselves and go first; pytest answers 5 where there is none.
-test: setup ## run every test
+test: setup ## run every test but those that break whole clusters (make test-cluster)
 	@$(BIN)/pytest -m "serial and not cluster" || [ $$? -eq 5 ]
 	@$(BIN)/pytest -m "not serial and not cluster" -n 2 --dist worksteal
 
