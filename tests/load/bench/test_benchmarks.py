@@ -19,6 +19,15 @@ SMALL = {"bare_connection_kib"}
 """Of as few as here it is less than what a process's memory wavers by, and may come out below nothing."""
 WHOLE = {"lost": 0, "duplicated": 0, "reordered": 0, "contradicted": 0, "breaches": []}
 
+ASKED = {
+    "fanout": "deliveries_per_s server_cpu_us_per_delivery raw_cpu_us_per_delivery ratio_to_raw p50_ms p99_ms lost",
+    "send": "acked_per_s raw_insert_per_s ratio_to_raw fsync_p99_ms ack_p50_ms ack_p99_ms deliver_p99_ms lost"
+    " duplicated reordered",
+    "idle": "pss_kib_per_session bare_connection_kib",
+    "storm": "seconds_until_last_resumed attempts_per_client queries_per_resume server_cpu_ms_per_resume",
+}
+"""The keys that whoever compares runs relies on."""
+
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[LocalPostgres]:
@@ -34,7 +43,8 @@ def explained(name: str) -> set[str]:
 
 
 def check(name: str, result: Mapping[str, object]) -> None:
-    """The documentation explains the result's keys, and its numbers are not absurd."""
+    """The result has the keys that it must have, the documentation explains all, and no number is absurd."""
+    assert result.keys() >= set(ASKED.get(name, "").split()), name
     assert result.keys() <= explained(name), result.keys() - explained(name)
     for key, value in result.items():
         if isinstance(value, int | float) and key not in (*WHOLE, *SMALL, "unanswered", "started_afresh"):
@@ -67,6 +77,7 @@ async def test_send_on_a_primary_with_a_synchronous_replica() -> None:
 async def test_send_on_postgresql(postgres: LocalPostgres) -> None:
     with fresh_database(postgres) as url:
         result = await send(url, senders=10, conversations=20, seconds=1.0, window=2, runs=1)
+    check("send", result)
     assert result.items() >= (WHOLE | {"unanswered": 0}).items()
     assert "posthouse_bare" not in postgres.run("psql", "--list", "--tuples-only")
 
