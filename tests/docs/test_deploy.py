@@ -25,6 +25,7 @@ from posthouse.auth.keys import Algorithm, AppKeys, InvalidKey, SigningKey
 from posthouse.auth.tokens import TokenVerifier
 from posthouse.cli.root import COMMANDS, root
 from posthouse.cluster.haproxy import HaproxyPlan, Server, render
+from posthouse.storage.engines.postgres.session import VERSION_MIN
 from posthouse.testing.postgres import find_binaries
 from posthouse.testing.valkey import LocalValkey, find_binary
 
@@ -117,6 +118,22 @@ def test_the_compose_file_says_how_to_make_a_key(tmp_path: Path) -> None:
     subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True, timeout=50)
     ((kind, value),) = KEY.findall((tmp_path / "deploy/compose/posthouse.toml").read_text())
     assert not is_refused(kind, value)
+
+
+def test_one_version_of_postgresql_is_asked_for() -> None:
+    engine = ROOT / "src/posthouse/storage/engines/postgres/__init__.py"
+    named = {
+        number
+        for path in (
+            *FILES,
+            *(ROOT / "docs").glob("*.md"),
+            ROOT / "README.md",
+            ROOT / "ARCHITECTURE.md",
+            engine,
+        )
+        for number in re.findall(r"PostgreSQL (\d+) or newer", path.read_text())
+    }
+    assert named == {str(VERSION_MIN // 10_000)}
 
 
 # The configuration and systemd --------------------------------------------------------------------------------------

@@ -96,7 +96,7 @@ async def test_an_address_that_is_none(dsn: str) -> None:
 async def test_a_server_that_is_too_old(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "VERSION_MIN", 990_000)
     message = await why_not(dsn)
-    assert "Posthouse needs 14 or newer" in message
+    assert "Posthouse needs 99 or newer" in message
 
 
 async def test_a_standby() -> None:

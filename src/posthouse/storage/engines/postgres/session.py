@@ -22,8 +22,8 @@ from posthouse.storage.engines.postgres.probing import Backend, look
 
 T = TypeVar("T")
 
-VERSION_MIN: Final = 140_000
-"""PostgreSQL 14, as `server_version_num` says it."""
+VERSION_MIN: Final = 150_000
+"""As `server_version_num` says it: PostgreSQL 15, the oldest that the tests of this engine have run on."""
 CONNECT_TIMEOUT_S: Final = 5.0
 SILENCE_MS_MAX: Final = 10_000
 """A server whose machine has not acknowledged anything for so long is taken for dead."""
@@ -191,7 +191,9 @@ async def _check(session: Session, settings: Settings, standby: bool | None) -> 
     row = await session.connection.fetchrow(_CHECK)
     assert row is not None
     if row["version"] < VERSION_MIN:
-        raise StorageUnavailable(f"{session.where} is PostgreSQL {row['name']}; Posthouse needs 14 or newer")
+        raise StorageUnavailable(
+            f"{session.where} is PostgreSQL {row['name']}; Posthouse needs {VERSION_MIN // 10_000} or newer"
+        )
     if row["standby"] and standby is False:
         raise StorageUnavailable(
             f"{session.where} is a standby, which takes no writes: name the primary, or all hosts (a,b,c)"
