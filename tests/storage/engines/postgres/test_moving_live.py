@@ -114,6 +114,23 @@ class Town:
                 await asyncio.sleep(0.05)
 
 
+class Freeze:
+    """Watches a move from inside: how long the shard had been frozen when it was given away."""
+
+    def __init__(self) -> None:
+        self._begun_at = self._given_at = 0.0
+
+    @property
+    def lasted_ms(self) -> float:
+        return (self._given_at - self._begun_at) * 1000
+
+    async def before(self, step: str) -> None:
+        if step == "copy the rest":
+            self._begun_at = CLOCK.monotonic()
+        elif step == "give":
+            self._given_at = CLOCK.monotonic()
+
+
 async def test_nothing_is_lost_doubled_or_reordered_while_shards_move(nodes: tuple[Node, Node]) -> None:
     town = Town(nodes)
     first = town.talks[0]
@@ -134,11 +151,15 @@ async def test_nothing_is_lost_doubled_or_reordered_while_shards_move(nodes: tup
     paused: list[float] = []
     for _ in range(MOVES):
         shard = mover_node.shard(first.app, chance.choice(logs))
-        paused.append((await mover_node.move(shard)).paused_ms)
+        freeze = Freeze()
+        moved = await (await mover_node.mover(shard, before=freeze.before)).run()
+        assert 0 < freeze.lasted_ms < moving.FREEZE_MS, "then the source takes writes again, whatever happens"
+        paused.append(moved.paused_ms)
         await mover_node.databases.reload()
     town.running = False
     await asyncio.gather(*tasks)
-    assert median(paused) < PAUSED_MS_MAX, "single ones may have met a busy machine's disk"
+    assert moving.FREEZE_MS + moving.LOCK_TIMEOUT_MS < PAUSED_MS_MAX, "each waits for its lock, and freezes"
+    assert median(paused) < PAUSED_MS_MAX, "commits of single ones may have met a busy machine's disk"
     await _check_logs(town)
     await _check_cursors(town)
     await _check_roster(town, rosters)
