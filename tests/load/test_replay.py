@@ -40,8 +40,8 @@ def server(request: pytest.FixtureRequest) -> Iterator[LocalServer]:
             yield server
 
 
-def replay_on(server: LocalServer, days: list[Day], runtime: Runtime) -> Replay:
-    options = Options(server.url, server.secrets.api_key, "test-", reconnect_jitter_s=JITTER_S)
+def replay_on(server: LocalServer, days: list[Day], runtime: Runtime, window: int = 256) -> Replay:
+    options = Options(server.url, server.secrets.api_key, "test-", window=window, reconnect_jitter_s=JITTER_S)
     return Replay(days, options, runtime)
 
 
@@ -79,9 +79,19 @@ async def test_real_days_reach_every_reader(server: LocalServer, irc_log: Path) 
 async def test_nothing_is_lost_doubled_or_reordered_while_the_server_is_killed(
     server: LocalServer, irc_log: Path
 ) -> None:
-    days = load(irc_log, 2)
+    await play_and_kill(server, load(irc_log, 2))
+
+
+async def test_a_made_up_log_is_played_whole_while_the_server_is_killed(server: LocalServer) -> None:
+    """The real one is not everywhere."""
+    days = list(read(chat_log(random.Random(2), days=2, nicks=6, lines_per_day=100)))
+    await play_and_kill(server, days, window=8)
+
+
+async def play_and_kill(server: LocalServer, days: list[Day], window: int = 256) -> None:
+    """A small `window` keeps a short log going until the last kill."""
     async with Runtime() as runtime:
-        replay = replay_on(server, days, runtime)
+        replay = replay_on(server, days, runtime, window)
         playing = start(replay.run())
         total = sum(step.act is Act.MESSAGE for day in days for step in day.steps)
         for number in range(1, KILLS + 1):
