@@ -28,6 +28,8 @@ class Safeguard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Tests that show what happens where it is missing."""
     mutants: list[str] = []
     """Its names in `posthouse.testing.mutation.safeguards`."""
+    no_mutant: str = ""
+    """Why nothing is taken out here."""
 
 
 class Promise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,9 +57,14 @@ def load(path: Path, root: Path) -> list[Promise]:
     return promises
 
 
-def _unknown_tests(promises: Sequence[Promise], root: Path) -> Iterator[str]:
+def defined_tests(root: Path) -> set[str]:
+    """The names of all tests in the repository `root`."""
     files = (path for place in TESTS for path in (root / place).rglob("*.py"))
-    defined = {name for path in files for name in _DEFINED.findall(path.read_text("utf-8"))}
+    return {name for path in files for name in _DEFINED.findall(path.read_text("utf-8"))}
+
+
+def _unknown_tests(promises: Sequence[Promise], root: Path) -> Iterator[str]:
+    defined = defined_tests(root)
     for promise, safeguard in _all(promises):
         for name in (*safeguard.tests, *safeguard.without):
             if name not in defined:
@@ -73,16 +80,24 @@ def _unknown_places(promises: Sequence[Promise], root: Path) -> Iterator[str]:
 
 
 def wrong_mutants(promises: Sequence[Promise]) -> Iterator[str]:
-    """Each safeguard that is taken out by a patch must stand once, under the promise that it names."""
+    """Each safeguard that is taken out by a patch must stand once, under the promise that it names.
+
+    Each promise has at least one, and a row that has none says why.
+    """
     owners = {each.name: each.promise for each in SAFEGUARDS}
     named = Counter(name for _, safeguard in _all(promises) for name in safeguard.mutants)
+    for promise in promises:
+        if not any(safeguard.mutants for safeguard in promise.safeguard):
+            yield f"{promise.id}: none of its safeguards has a mutant"
     for promise, safeguard in _all(promises):
+        if bool(safeguard.mutants) == bool(safeguard.no_mutant):
+            yield f"{promise.id}: {safeguard.what!r} has neither mutants nor no_mutant, or both"
         for name in safeguard.mutants:
             if owners.get(name) != promise.id:
-                yield f"{promise.id}: {name} is {owners.get(name, 'nowhere')} in testing/mutation/safeguards.py"
+                yield f"{promise.id}: {name} is {owners.get(name, 'nowhere')} in testing/mutation/promises"
     for name in owners:
         if named[name] != 1:
-            yield f"{name} of testing/mutation/safeguards.py is named {named[name]} times, and must be once"
+            yield f"{name} of testing/mutation/promises is named {named[name]} times, and must be once"
 
 
 def _all(promises: Sequence[Promise]) -> Iterator[tuple[Promise, Safeguard]]:

@@ -13,7 +13,7 @@ from posthouse.cli.record import record_option, recorder
 
 if TYPE_CHECKING:
     from posthouse.testing.mutation.running import Caught
-    from posthouse.testing.mutation.safeguards import Safeguard
+    from posthouse.testing.mutation.safeguard import Safeguard
 
 
 @click.command(short_help="Take each safeguard out, and show who notices.")

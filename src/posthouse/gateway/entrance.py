@@ -210,7 +210,7 @@ class Entrance:
             for room in session.rooms
             if (head := found[room.key[1]]) is not None
         }
-        if positions is not None and any(seq > heads.get(conv, seq) for conv, seq in positions.items()):
+        if positions is not None and _beyond(positions, heads):
             positions, reset = None, Code.EPOCH_CHANGED
         changed = None if positions is None else _changed(positions, heads)
         if changed is not None and _size(changed) > self._door.limits.page_bytes_max:
@@ -294,6 +294,11 @@ class Entrance:
 
     def _now_s(self) -> int:
         return self._door.clock.now_ms() // 1000
+
+
+def _beyond(positions: Mapping[str, int], heads: Mapping[str, int]) -> bool:
+    """True when a position lies above what is in its log, which has gone back then."""
+    return any(seq > heads.get(conv, seq) for conv, seq in positions.items())
 
 
 def _changed(positions: dict[str, int], heads: dict[str, int]) -> dict[str, int]:

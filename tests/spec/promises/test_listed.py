@@ -70,12 +70,23 @@ def test_what_is_not_there_is_told(repository: Path, there: str, instead: str, t
 def test_a_mutant_that_no_safeguard_names_is_told_and_so_is_one_that_two_name() -> None:
     twice = SAFEGUARDS[0].name
     told = list(listed.wrong_mutants(promises(twice, twice)))
-    assert f"{twice} of testing/mutation/safeguards.py is named 2 times, and must be once" in told
-    assert (
-        f"{SAFEGUARDS[1].name} of testing/mutation/safeguards.py is named 0 times, and must be once" in told
-    )
+    assert f"{twice} of testing/mutation/promises is named 2 times, and must be once" in told
+    assert f"{SAFEGUARDS[1].name} of testing/mutation/promises is named 0 times, and must be once" in told
 
 
 def test_a_mutant_under_another_promise_is_told() -> None:
     told = list(listed.wrong_mutants(promises("acknowledge-after-commit", promise="G7")))
-    assert "G7: acknowledge-after-commit is G1 in testing/mutation/safeguards.py" in told
+    assert "G7: acknowledge-after-commit is G1 in testing/mutation/promises" in told
+
+
+def test_a_promise_without_a_mutant_is_told() -> None:
+    row = Safeguard(what="it holds", tests=[], no_mutant="the whole path")
+    told = list(listed.wrong_mutants([Promise(id="G6", title="T", text="", safeguard=[row])]))
+    assert "G6: none of its safeguards has a mutant" in told
+
+
+@pytest.mark.parametrize(("mutants", "why"), [([], ""), (["find-repeated-sends"], "the whole path")])
+def test_a_row_has_mutants_or_says_why_it_has_none(mutants: list[str], why: str) -> None:
+    row = Safeguard(what="it holds", tests=[], mutants=mutants, no_mutant=why)
+    told = list(listed.wrong_mutants([Promise(id="G2", title="T", text="", safeguard=[row])]))
+    assert "G2: 'it holds' has neither mutants nor no_mutant, or both" in told

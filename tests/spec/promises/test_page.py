@@ -50,6 +50,11 @@ def test_every_promise_test_and_place_of_the_list_is_shown(tmp_path: Path) -> No
             )
 
 
+def test_a_row_without_mutants_says_why(tmp_path: Path) -> None:
+    told = line(shown(tmp_path), "| faults come one upon the other")
+    assert told.endswith("| none: tried on the whole path: what it stands on is taken out row by row |")
+
+
 def test_the_same_records_make_the_same_page(tmp_path: Path) -> None:
     record(tmp_path, "sim", simulated())
     record(tmp_path, "chaos", broken("kill-node"))

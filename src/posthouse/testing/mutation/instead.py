@@ -1,14 +1,17 @@
 """What stands in the place of a safeguard that was taken out: code that looks right, and is wrong."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+import dataclasses
 from typing import Any
 
 from msgspec.structs import replace
 
+from posthouse.client.events import ConversationLeft
 from posthouse.cluster.snapshot import Presence
+from posthouse.kit.tasks import start
 from posthouse.messaging.fanout import Arrival
+from posthouse.protocol.codes import Code
+from posthouse.storage.base import Refused, StorageError
 from posthouse.storage.changes import NOT_MEMBER
 from posthouse.storage.rows import Needs
 from posthouse.testing.simulation.database import Change, Database
@@ -90,12 +93,6 @@ def take_for_stored(store: Any, item: Any) -> None:
 def by_the_map_of_now(commits: Any, append: Any, settle: Any, *rest: Any) -> None:
     """A send goes where its log lies now, whatever is still under way elsewhere."""
     commits._commits[commits._owner(append.app, append.conv)].submit(append, settle, *rest)
-
-
-@contextmanager
-def refusing_nothing(database: Database, keys: Any) -> Iterator[set[Any]]:
-    """A database that writes what is no longer its own."""
-    yield set()
 
 
 def hear_any(coverage: Any, note: Any) -> None:
@@ -187,3 +184,91 @@ def announce_whosever(announce: Any) -> Any:
         return True
 
     return announced
+
+
+def resume_in_any_epoch(check: Any) -> Any:
+    """Positions of another epoch are taken for positions of this one."""
+
+    def checked(entrance: Any, session: Any, resume: Any) -> Any:
+        found = check(entrance, session, resume)
+        return 0 if found == Code.EPOCH_CHANGED else found
+
+    return checked
+
+
+async def read_heads_first(audience: Any, app: str, user: str, sessions: Any, convs: Any) -> Any:
+    """How far logs go is asked before anybody hears of them for these sessions."""
+    heads = dict(await audience.heads.get(app, convs)) if convs else {}
+    await audience._occupy(sessions, convs)
+    for conv, head in heads.items():
+        audience._learn(audience.rooms.get((app, conv)), head)
+    return heads
+
+
+def forget_the_place(part: Any) -> Any:
+    """The place in a conversation is forgotten with the news that it was left."""
+
+    def parted(sync: Any, body: Any, seq: int) -> Any:
+        told = part(sync, body, seq)
+        if told:
+            sync._host.note(body.conv, None)
+        return told
+
+    return parted
+
+
+def tell_of_a_leaving_at_once(sync: Any, body: Any, seq: int) -> bool:
+    """The application hears that it has left before it has all that was said until then."""
+    if not sync._host.emit(ConversationLeft(body.conv, body.left_seq, seq)):
+        return False
+    if sync.timelines.end(body.conv, body.left_seq):
+        sync._forget(body.conv)
+    return True
+
+
+def nothing_where_unknown(heads: Any) -> Any:
+    """A log that nobody can be asked about has no entries."""
+
+    async def found(database: Any, app: str, convs: Any) -> Any:
+        return {conv: head or 0 for conv, head in (await heads(database, app, convs)).items()}
+
+    return found
+
+
+def refuse_for_good(land: Any) -> Any:
+    """A send whose outcome nobody knows is said not to be in the log, and never to be."""
+
+    async def landed(commit: Any, batch: Any, task: Any) -> None:
+        try:
+            await asyncio.shield(task)
+        except StorageError as error:
+            commit._note(batch, [Refused(Code.INVALID_REQUEST, error.told)] * len(batch))
+        else:
+            await land(commit, batch, task)
+
+    return landed
+
+
+def take_every_connection(made: Any) -> Any:
+    """There is always room for one more."""
+
+    def taken(connection: Any, transport: Any) -> None:
+        connections = connection._listener.connections
+        connections.limits = dataclasses.replace(connections.limits, connections_max=1 << 60)
+        made(connection, transport)
+
+    return taken
+
+
+_background: list[asyncio.Task[Any]] = []
+"""Kept, lest the garbage collector end them."""
+
+
+def write_each_at_once(submit: Any) -> Any:
+    """A cursor waits for no others."""
+
+    def submitted(receipts: Any, *values: Any) -> None:
+        submit(receipts, *values)
+        _background.append(start(receipts.flush()))
+
+    return submitted

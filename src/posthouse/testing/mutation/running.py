@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from posthouse.testing.mutation.breaking import broken
 from posthouse.testing.mutation.plugin import VARIABLE
-from posthouse.testing.mutation.safeguards import Safeguard, named
+from posthouse.testing.mutation.safeguard import Safeguard
+from posthouse.testing.mutation.safeguards import named
 from posthouse.testing.simulation.seeds import outcome
 
 SEEDS_MAX = 300
