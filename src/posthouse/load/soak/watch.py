@@ -15,7 +15,8 @@ from posthouse.testing.census import Census, ask
 
 INTERVAL_S = 10.0
 POOL_MAX = 16
-"""Connections to the database are opened when they are first needed, and stay: a slow moment late in a run opens some."""
+"""Connections to the database are opened when they are first needed, and stay: a slow moment may open some at any
+time."""
 
 
 class Allowance(NamedTuple):
