@@ -120,13 +120,6 @@ def hope_at_the_deadline(run: Any) -> Any:
     return answered
 
 
-def drop_whatever_it_does(writer: Any, operation: Any) -> None:
-    """A connection is dropped when nobody waits for it any more, in COMMIT or not."""
-    operation.abandoned = True
-    if operation.session is not None:
-        operation.session.drop()
-
-
 async def refuse_all(database: Any, batch: Any) -> list[Refused]:
     """Which one has spoilt the batch is not looked for."""
     return [Refused(Code.INVALID_REQUEST, "the database does not take this batch")] * len(batch)

@@ -4,8 +4,6 @@ from posthouse.testing.mutation import engines, instead
 from posthouse.testing.mutation.breaking import Wrapped
 from posthouse.testing.mutation.safeguard import Safeguard
 
-_COMMIT = "tests/storage/engines/postgres/test_commit.py"
-
 SAFEGUARDS = (
     Safeguard(
         "slow-readers-are-disconnected",
@@ -30,7 +28,7 @@ SAFEGUARDS = (
                 lambda inflate: lambda payload, bytes_max: inflate(payload, 1 << 40)
             )
         },
-        ("tests/gateway/test_deflate.py::test_a_bomb_costs_no_more_memory_than_the_limit_allows",),
+        ("tests/gateway/test_websocket.py::test_a_deflate_bomb_closes_with_too_large",),
     ),
     Safeguard(
         "shed-what-waits-for-the-bus",
@@ -93,13 +91,6 @@ SAFEGUARDS = (
         "what a frozen cache has not answered piles up without end",
         {"posthouse.valkey.link:Link.call": Wrapped(engines.queue_without_end)},
         ("tests/valkey/test_link.py::test_what_waits_for_a_server_is_bounded",),
-    ),
-    Safeguard(
-        "commits-that-hang-keep-their-connections",
-        "G7",
-        "while the standby is away each write takes another connection, until none is left",
-        {"posthouse.storage.engines.postgres.writer:Writer._abandon": engines.drop_whatever_it_does},
-        (f"{_COMMIT}::test_commits_that_hang_use_up_no_more_connections_than_there_are_writers",),
     ),
     Safeguard(
         "receipts-are-coalesced",
