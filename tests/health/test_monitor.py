@@ -80,7 +80,8 @@ def counted(monkeypatch: pytest.MonkeyPatch, **sent: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("configured", "speed", "share"), [(0.0, 8, 0.5), (1e6, 0, 0.5), (2e6, 8, 0.25), (0.0, 0, 0.0)]
+    ("configured", "speed", "share"),
+    [(0.0, 80, 0.05), (1e6, 0, 0.5), (2e6, 80, 0.25), (0.0, 10, 0.0), (0.0, 0, 0.0)],
 )
 async def test_the_networks_share_is_of_what_was_configured_or_what_the_interface_tells(
     monkeypatch: pytest.MonkeyPatch, configured: float, speed: int, share: float
