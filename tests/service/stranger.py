@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import schemathesis
+import schemathesis.specs.openapi.schemas  # now: parsed in a thread it meets a fault of Python 3.11's parser
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
 from schemathesis.engine.recorder import ScenarioRecorder

@@ -80,12 +80,14 @@ async def test_they_are_all_back_after_a_cut_and_nothing_is_lost(crew: Crew, ser
 async def test_they_notice_words_that_were_exchanged_and_words_that_none_of_them_sent(
     crew: Crew, server: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = Backend.log
+    read, reworded = Backend.log, list[str]()
 
     async def read_another(backend: Backend, conv: str) -> list[Entry]:
         log = await read(backend, conv)
-        at = next(at for at, entry in enumerate(log) if entry.kind == MESSAGE and entry.device == "crew")
-        log[at] = msgspec.structs.replace(log[at], body=msgspec.Raw(b'{"text":"other words"}'))
+        said = [at for at, entry in enumerate(log) if entry.kind == MESSAGE and entry.device == "crew"]
+        for at in said[:1]:  # chance may leave a conversation silent
+            reworded.append(conv)
+            log[at] = msgspec.structs.replace(log[at], body=msgspec.Raw(b'{"text":"other words"}'))
         return log
 
     await crew.talk(100)
@@ -96,5 +98,5 @@ async def test_they_notice_words_that_were_exchanged_and_words_that_none_of_them
     monkeypatch.setattr(Backend, "log", read_another)
     verdict = await crew.judge(server.url, server.secrets.api_key)
     reasons = [breach.reason for breach in verdict.breaches if breach.promise == "G2"]
-    assert sum("other words" in reason for reason in reasons) == len(CONVS["user-0"])
+    assert sum("other words" in reason for reason in reasons) == len(reworded) > 0
     assert [breach.seq for breach in verdict.breaches if "never sent" in breach.reason] == [forged.seq]
