@@ -8,32 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from posthouse.app.config import Config
-from posthouse.app.config.values import Data, Listen
 from posthouse.app.lock import FILE as LOCK, FolderLock
-from posthouse.app.node import Node
-from posthouse.app.secrets import DEFAULT_APP, credentials
-from posthouse.auth.tokens import TokenIssuer
 from posthouse.cli.up import DEFAULT_FOLDER
-from posthouse.kit.clock import SystemClock
+from tests.docs.examples import first_example, node_of_ann
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def example() -> str:
-    found = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert found is not None
-    return found[1]
+    return first_example((ROOT / "README.md").read_text())
 
 
 async def test_the_example_runs_as_it_is_written_but_for_address_and_token(tmp_path: Path) -> None:
-    config = Config(listen=Listen(port=0), data=Data(folder=str(tmp_path)))
-    node = Node(config)
-    await node.start()
-    try:
-        issuer = TokenIssuer(credentials(config).apps)
-        token = issuer.issue(DEFAULT_APP, "ann", now_s=SystemClock().now_ms() // 1000, ttl_s=60)
-        program = example().replace("http://127.0.0.1:8080", f"http://127.0.0.1:{node.port}")
+    async with node_of_ann(tmp_path) as (address, token):
+        program = example().replace("http://127.0.0.1:8080", address)
         assert 'token="..."' in program
         program = program.replace('token="..."', f"token={token!r}")
         process = await asyncio.create_subprocess_exec(
@@ -44,8 +32,6 @@ async def test_the_example_runs_as_it_is_written_but_for_address_and_token(tmp_p
             lines = [(await process.stdout.readline()).decode() for _ in range(2)]
         process.kill()
         await process.communicate()
-    finally:
-        await node.stop()
     assert re.fullmatch(r"stored as entry \d+\n", lines[0]), lines
     assert lines[1] == "ann: Is the kettle on?\n", lines
 

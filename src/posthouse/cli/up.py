@@ -10,21 +10,14 @@ import click
 
 from posthouse.cli.listening import explained
 from posthouse.cli.output import Output, json_option, pass_output
+from posthouse.cli.workers import FLAGS, supervise
 
 if TYPE_CHECKING:
     from posthouse.app.config import Config
 
 DEFAULT_FOLDER = "posthouse-data"
-OPTIONS = {
-    "listen.port": "--port",
-    "listen.host": "--host",
-    "data.folder": "--data",
-    "database.url": "--database",
-    "tls.certificate": "--tls-certificate",
-    "tls.key": "--tls-key",
-    "log.level": "--log-level",
-    "workers.count": "--workers",
-}
+OPTIONS = {"listen.port": "--port", "workers.count": "--workers", **FLAGS}
+"""Keys of the configuration, and what those who start it call them."""
 
 
 @click.command
@@ -113,8 +106,6 @@ def up(
     if worker is not None:
         _work(config, worker, line, because)
     elif config.workers.count:
-        from posthouse.cli.workers import supervise
-
         supervise(config, file, flags, lambda port: _greet(config, port, output))
         output.note("Stopped.")
     else:

@@ -15,8 +15,7 @@ from posthouse.testing.census import Census, ask
 
 INTERVAL_S = 10.0
 POOL_MAX = 16
-"""Connections to the database are opened when they are first needed, and stay: a slow moment may open some at any
-time."""
+"""Connections to the database are opened when they are first needed, and stay."""
 
 
 class Allowance(NamedTuple):
@@ -30,7 +29,7 @@ class Allowance(NamedTuple):
 
 FIGURES = {
     "pss_kib": Allowance(2048, 0.02, left=float("inf")),  # allocators keep what they once had
-    "descriptors": Allowance(POOL_MAX, left=POOL_MAX),
+    "descriptors": Allowance(3, left=POOL_MAX),
     "threads": Allowance(1, left=1),
     "tasks": Allowance(5, 0.05, left=POOL_MAX),
     "timers": Allowance(10, 0.05, left=POOL_MAX),

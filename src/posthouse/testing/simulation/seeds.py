@@ -10,13 +10,14 @@ from types import FrameType
 from typing import NamedTuple
 
 from posthouse.kit.virtual import Spinning, Stuck
+from posthouse.testing.simulation.faults import FAULTS_MIN
 from posthouse.testing.simulation.world import Story, simulate
 
 CHUNK = 64
 """Stories that wait in the pool for each process."""
 
-SENDS_MIN, FAULTS_MIN = 200, 5
-"""A story with fewer shows too little, and its seed has failed."""
+SENDS_MIN = 200
+"""A story with fewer, or with fewer faults than are drawn, shows too little, and its seed has failed."""
 CPU_S_MAX = 60.0
 """A story takes well below a second of it. Beyond, it is ended, and its seed has failed."""
 
