@@ -3,6 +3,8 @@
 import asyncio
 import os
 import random
+import socket
+import sys
 
 import pytest
 
@@ -51,16 +53,17 @@ async def test_a_host_may_be_cut_off_from_some_only(way: Way, into_it: Faults, o
     assert net.verdict("it", "cache") == NONE
 
 
-async def test_a_connection_is_known_by_the_process_that_began_it() -> None:
-    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(100):
-            writer.write(data)
-        writer.close()
+async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(100):
+        writer.write(data)
+    writer.close()
 
+
+async def test_a_connection_is_known_by_the_process_that_began_it() -> None:
     net = network()
     listen, public = (next(free_ports()) for _ in range(2))
     net.before("there", listen, public)
-    server = await asyncio.start_server(echo, "127.0.0.1", listen)
+    server = await asyncio.start_server(_echo, "127.0.0.1", listen)
     await net.start()
     reader, writer = await asyncio.open_connection("127.0.0.1", public)
     try:
@@ -83,3 +86,48 @@ async def test_a_connection_is_known_by_the_process_that_began_it() -> None:
         writer.close()
         await net.close()
         server.close()
+
+
+HOLD = """
+import socket, sys
+with socket.socket() as held:
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", int(sys.argv[1])))
+    held.connect(("127.0.0.1", int(sys.argv[2])))
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+async def test_a_stranger_that_has_the_same_port_as_a_connection_of_the_host_is_not_cut_off_with_it() -> None:
+    server = await asyncio.start_server(_echo, "127.0.0.1", 0)
+    elsewhere = server.sockets[0].getsockname()[1]
+    own, public = (next(free_ports()) for _ in range(2))
+    host = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", HOLD, str(own), str(elsewhere)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert host.stdout is not None
+        assert await host.stdout.readline() == b"held\n"
+        net = Network(SystemClock(), random.Random(0), lambda: {host.pid: "here"})
+        net.before("there", elsewhere, public)
+        await net.start()
+        stranger = socket.socket()
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        stranger.bind(("127.0.0.1", own))
+        stranger.connect(("127.0.0.1", public))
+        reader, writer = await asyncio.open_connection(sock=stranger)
+        try:
+            await net.cut("here", "both")
+            writer.write(b"a")
+            async with asyncio.timeout(10):
+                assert await reader.read(1) == b"a"
+        finally:
+            writer.close()
+            await net.close()
+            server.close()
+    finally:
+        host.kill()
+        await host.wait()

@@ -2,6 +2,7 @@
 
 A connection belongs to two hosts: the one it leads to, by its proxy, and the one it comes from, found through the
 process that holds its other end. That is looked up only while something is cut, so an unharmed network costs little.
+Both its ports name a connection: the kernel gives one port to several that lead elsewhere.
 Belongs to one event loop.
 """
 
@@ -20,6 +21,8 @@ from posthouse.testing.playground.part import Port
 
 GATHER_S = 0.05
 """Before a look, so that many connections that begin together share it: it holds up the proxies' own work."""
+Ends = tuple[int, int]
+"""A connection's ports, its own end's first."""
 Way = Literal["both", "in", "out"]
 """What is cut of a host: `in`, nothing reaches it; `out`, nothing it says reaches anybody."""
 
@@ -35,14 +38,14 @@ class Network:
         self._cut: dict[str, Way] = {}
         self._links: dict[tuple[str, str], Way] = {}
         self._slow: dict[str, Faults] = {}
-        self._origins: dict[int, str] = {}
-        """The hosts by the ports that their connections come from, as of the last look."""
+        self._origins: dict[Ends, str] = {}
+        """The hosts that connections come from, as of the last look."""
         self._looking = asyncio.Lock()
         self._next_look: asyncio.Task[None] | None = None
 
     def before(self, name: str, listen: int, public: int) -> Port:
         """A proxy before the host `name`'s server that will listen on `listen`."""
-        proxy = FaultProxy(listen, self._clock, self._rng, port=public, judge=self._judge_of(name))
+        proxy = FaultProxy(listen, self._clock, self._rng, port=public, judge=self._judge_of(name, public))
         self._proxies.append((name, proxy))
         return Port(listen, public)
 
@@ -87,26 +90,26 @@ class Network:
         """End every connection of a host at once, and tell both ends; new ones may be made."""
         await self._look()
         for target, proxy in self._proxies:
-            proxy.reset(self._concerns(name, target))
+            proxy.reset(self._concerns(name, target, proxy.port))
 
     async def half_open(self, name: str) -> None:
         """As `reset`, but whoever began a connection is not told."""
         await self._look()
         for target, proxy in self._proxies:
-            proxy.half_open(self._concerns(name, target))
+            proxy.half_open(self._concerns(name, target, proxy.port))
 
-    def _concerns(self, name: str, target: str) -> Callable[[int], bool]:
-        return lambda source: name in (target, self._origins.get(source))
+    def _concerns(self, name: str, target: str, port: int) -> Callable[[int], bool]:
+        return lambda source: name in (target, self._origins.get((source, port)))
 
     async def _review(self) -> None:
         await asyncio.gather(*(proxy.review() for _, proxy in self._proxies))
 
-    def _judge_of(self, target: str) -> Judge:
+    def _judge_of(self, target: str, port: int) -> Judge:
         async def judge(source: int) -> Faults:
             if not self._cut and not self._slow and not self._links:
                 return NONE
             await self._look()
-            return self.verdict(target, self._origins.get(source, ""))
+            return self.verdict(target, self._origins.get((source, port), ""))
 
         return judge
 
@@ -133,24 +136,28 @@ class Network:
             self._origins = await asyncio.to_thread(_origins, self._roots())
 
 
-def _origins(roots: Mapping[int, str]) -> dict[int, str]:
-    """The hosts by the ports that their connections come from, or lead to. Straight from /proc: psutil takes longer."""
-    ports = _ports_by_inode()
-    found: dict[int, str] = {}
+def _origins(roots: Mapping[int, str]) -> dict[Ends, str]:
+    """The hosts that hold connections, by both ends. Straight from /proc: psutil takes longer."""
+    ends = _ends_by_inode()
+    found: dict[Ends, str] = {}
     for pid, host in _processes(roots).items():
         with contextlib.suppress(OSError):  # it has just ended
             for descriptor in os.scandir(f"/proc/{pid}/fd"):
                 with contextlib.suppress(OSError):
                     kind, _, inode = os.readlink(descriptor.path).partition(":")  # noqa: PTH115 - no Path for each
-                    if kind == "socket" and (port := ports.get(inode[1:-1])):
-                        found[port] = host
+                    if kind == "socket" and (own := ends.get(inode[1:-1])):
+                        found[own] = host
     return found
 
 
-def _ports_by_inode() -> dict[str, int]:
+def _ends_by_inode() -> dict[str, Ends]:
     lines = Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]
     fields = (line.split() for line in lines)
-    return {each[9]: int(each[1].rpartition(":")[2], 16) for each in fields}
+    return {each[9]: (_port(each[1]), _port(each[2])) for each in fields}
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2], 16)
 
 
 def _processes(roots: Mapping[int, str]) -> dict[int, str]:
