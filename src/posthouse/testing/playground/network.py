@@ -7,22 +7,18 @@ Belongs to one event loop.
 """
 
 import asyncio
-import contextlib
-import os
 import random
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Literal
 
 from posthouse.kit.clock import Clock
 from posthouse.kit.tasks import start
 from posthouse.testing.faultproxy import NONE, FaultProxy, Faults, Judge
+from posthouse.testing.playground.lookout import Ends, Lookout
 from posthouse.testing.playground.part import Port
 
 GATHER_S = 0.05
 """Before a look, so that many connections that begin together share it: it holds up the proxies' own work."""
-Ends = tuple[int, int]
-"""A connection's ports, its own end's first."""
 Way = Literal["both", "in", "out"]
 """What is cut of a host: `in`, nothing reaches it; `out`, nothing it says reaches anybody."""
 
@@ -40,6 +36,7 @@ class Network:
         self._slow: dict[str, Faults] = {}
         self._origins: dict[Ends, str] = {}
         """The hosts that connections come from, as of the last look."""
+        self._lookout = Lookout()
         self._looking = asyncio.Lock()
         self._next_look: asyncio.Task[None] | None = None
 
@@ -51,6 +48,8 @@ class Network:
 
     async def start(self) -> None:
         """Let all proxies listen that do not yet. Raises OSError."""
+        if self._proxies:
+            await self._lookout.start()
         for _, proxy in self._proxies:
             if not proxy.listening:
                 await proxy.start()
@@ -58,6 +57,7 @@ class Network:
     async def close(self) -> None:
         """End all connections."""
         await asyncio.gather(*(proxy.close() for _, proxy in self._proxies))
+        await self._lookout.close()
 
     def cut_of(self, name: str) -> str:
         """Which way a host is cut off, if at all."""
@@ -133,45 +133,4 @@ class Network:
         async with self._looking:
             await self._clock.sleep(GATHER_S)
             self._next_look = None
-            self._origins = await asyncio.to_thread(_origins, self._roots())
-
-
-def _origins(roots: Mapping[int, str]) -> dict[Ends, str]:
-    """The hosts that hold connections, by both ends. Straight from /proc: psutil takes longer."""
-    ends = _ends_by_inode()
-    found: dict[Ends, str] = {}
-    for pid, host in _processes(roots).items():
-        with contextlib.suppress(OSError):  # it has just ended
-            for descriptor in os.scandir(f"/proc/{pid}/fd"):
-                with contextlib.suppress(OSError):
-                    kind, _, inode = os.readlink(descriptor.path).partition(":")  # noqa: PTH115 - no Path for each
-                    if kind == "socket" and (own := ends.get(inode[1:-1])):
-                        found[own] = host
-    return found
-
-
-def _ends_by_inode() -> dict[str, Ends]:
-    lines = Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]
-    fields = (line.split() for line in lines)
-    return {each[9]: (_port(each[1]), _port(each[2])) for each in fields}
-
-
-def _port(address: str) -> int:
-    return int(address.rpartition(":")[2], 16)
-
-
-def _processes(roots: Mapping[int, str]) -> dict[int, str]:
-    """The hosts' processes: the first ones, and all that they have started."""
-    children: dict[int, list[int]] = {}
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                stat = Path(entry.path, "stat").read_text("utf-8", "replace")
-                children.setdefault(int(stat.rpartition(")")[2].split()[1]), []).append(int(entry.name))
-    found = dict(roots)
-    following = list(roots)
-    for pid in following:
-        fresh = [child for child in children.get(pid, ()) if child not in found]
-        found |= dict.fromkeys(fresh, found[pid])
-        following += fresh
-    return found
+            self._origins = await self._lookout.look(self._roots())
