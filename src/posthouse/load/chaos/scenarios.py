@@ -178,9 +178,10 @@ SCENARIOS = {
         Scenario(
             "slow-network",
             "The network is slow",
-            "All connections of one node get 50 ms of latency each way and 1 Mbit/s, then all of a database's "
-            "primary. Everything takes longer, and nothing breaks.",
-            2.0,
+            "All connections of one node get 50 ms of latency each way and 2 Mbit/s, then all of a database's "
+            "primary 1 Mbit/s. Everything takes longer, and nothing breaks. Then the node has 1 Mbit/s too, which is "
+            "less than the bus brings it: it asks the databases instead.",
+            wires.SLOW_PAUSE_S,
             wires.slow_network,
             plan=_proxied,
         ),

@@ -8,7 +8,9 @@ CACHE = ("cache", "sentinel")
 CACHE_PRIMARY = "cache primary"
 CUT_S = 12.0
 LATENCY_MS = 50.0
-BYTES_PER_S = 128_000.0
+BYTES_PER_S = 256_000.0
+NARROW_BYTES_PER_S = 128_000.0
+"""Too little for a node: with the default load the bus alone brings it some 150 kB/s. A database's primary has enough."""
 SLOW_S = 20.0
 RESETS = 5
 RESET_EVERY_S = 2.0
@@ -22,6 +24,10 @@ drains, 12 s in which it does, and 3 s. Until then it cannot read the message th
 passes on nothing that comes after it."""
 HOLE_S = CUT_S + 3.0
 """The same, when the healing comes first."""
+SLOW_PAUSE_S = 2.0
+NARROW_PAUSE_S = 5.0
+"""What the bus brings waits longer and longer, until it counts as away, and then the databases are asked instead: 2 s,
+as without a cache for all, and 3 s for what has piled up on the connections to them."""
 FROZEN_S = 8.0
 """A heartbeat (5 s), and 3 s: nothing else tells a client that its connection leads nowhere."""
 
@@ -59,15 +65,12 @@ async def cut_database_primary(site: Site) -> list[Window]:
 
 
 async def slow_network(site: Site) -> list[Window]:
-    windows = []
-    for what in ("node-2", "database-a primary"):
-        begun = site.now()
-        slowed = await site.do("slow", what, latency_ms=LATENCY_MS, bytes_per_s=BYTES_PER_S)
-        await site.sleep(SLOW_S)
-        await site.repair("heal", slowed)
-        await site.sleep(AFTER_S)
-        windows.append(Window(f"{what} is slow", begun, site.now(), 2.0))
-    return windows
+    """A network that is slow and wide enough, and for a node one that is too narrow for what it is sent."""
+    return [
+        await _slow(site, "node-2", BYTES_PER_S, SLOW_PAUSE_S),
+        await _slow(site, "database-a primary", NARROW_BYTES_PER_S, SLOW_PAUSE_S),
+        await _slow(site, "node-2", NARROW_BYTES_PER_S, NARROW_PAUSE_S),
+    ]
 
 
 async def resets(site: Site) -> list[Window]:
@@ -92,6 +95,16 @@ async def half_open(site: Site) -> list[Window]:
         shown = what == CACHE_PRIMARY
         windows.append(Window(f"{what} half open", begun, site.now(), FROZEN_S, scope, shown=shown))
     return windows
+
+
+async def _slow(site: Site, what: str, bytes_per_s: float, budget_s: float) -> Window:
+    """Give a host a slow network, and heal it."""
+    begun = site.now()
+    slowed = await site.do("slow", what, latency_ms=LATENCY_MS, bytes_per_s=bytes_per_s)
+    await site.sleep(SLOW_S)
+    await site.repair("heal", slowed)
+    await site.sleep(AFTER_S)
+    return Window(f"{what} has {bytes_per_s / 1000:g} kB/s", begun, site.now(), budget_s)
 
 
 async def _cut(site: Site, whom: tuple[str, ...], way: str, budget_s: float, scope: str = "") -> Window:
