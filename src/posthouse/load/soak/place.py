@@ -16,6 +16,9 @@ from posthouse.testing.valkey import LocalValkey
 
 NODES = 2
 SOCKET = "census"
+READERS = 3
+"""Connections to PostgreSQL are opened when so many are needed at once, and stay. With the usual ten the last ones
+would be opened at any time of the run, and look like something that grows."""
 
 
 class WatchedServer(LocalServer):
@@ -53,6 +56,7 @@ def place(*, cluster: bool) -> Iterator[Place]:
         database = "sqlite"
         if cluster:
             database = stack.enter_context(LocalPostgres()).create_database("soak")
+            settings["database.connections_max"] = READERS
             settings["cache.url"] = stack.enter_context(LocalValkey()).url
         names = [f"n{number}" for number in range(1, (NODES if cluster else 1) + 1)]
         nodes = [stack.enter_context(_node(folder, name, database, settings)) for name in names]
