@@ -7,6 +7,7 @@ from posthouse.testing.mutation.safeguard import Safeguard
 
 _AUDIENCE = "tests/gateway/test_audience.py"
 _CORE = "tests/client/test_core.py"
+_COVERAGE = "tests/messaging/test_coverage.py"
 _FAILOVER = "tests/storage/engines/postgres/test_failover.py"
 _FANOUT = "tests/messaging/test_fanout.py"
 _LOSING = "tests/cache/engines/redis/test_losing.py"
@@ -70,6 +71,7 @@ SAFEGUARDS = (
         "G4",
         "a bus that loses hint and heads without a word leaves a room behind",
         {"posthouse.messaging.coverage:Coverage.hear": instead.hear_any},
+        (f"{_COVERAGE}::test_a_round_that_is_missing_is_noticed",),
     ),
     Safeguard(
         "notice-that-repair-is-silent",
