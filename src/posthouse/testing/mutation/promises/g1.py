@@ -47,6 +47,17 @@ SAFEGUARDS = (
         (f"{_COMMIT}::test_settings_of_the_role_do_not_weaken_a_commit",),
     ),
     Safeguard(
+        "let-no-timeout-cut-a-commit",
+        "G1",
+        "a role's own time limit cancels a commit that waits for its standby",
+        {
+            "posthouse.storage.engines.postgres.database:WRITER_SETTINGS": Wrapped(
+                lambda all_: {key: value for key, value in all_.items() if key != "statement_timeout"}
+            )
+        },
+        (f"{_COMMIT}::test_settings_of_the_role_do_not_weaken_a_commit",),
+    ),
+    Safeguard(
         "believe-only-whole-answers",
         "G1",
         "a replica that is behind is taken for complete",
