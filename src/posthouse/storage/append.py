@@ -110,13 +110,10 @@ class Repeats:
 
 def content_digest(append: Append) -> bytes:
     """16 bytes that differ when a send with the same key has other content. Raises `UnicodeEncodeError`."""
-    head = f"{append.kind}\0{append.reply_to}\0{len(append.mentions)}\0" + "\0".join(append.mentions)
-    digest = blake2b(head.encode(), digest_size=16)
-    digest.update(b"\0")
-    digest.update(append.body)
-    if append.change is not None:
-        digest.update(msgspec.json.encode(append.change))
-    return digest.digest()
+    mentions = "\0".join(append.mentions)
+    head = f"{append.kind}\0{append.reply_to}\0{len(append.mentions)}\0{mentions}\0".encode()
+    change = msgspec.json.encode(append.change) if append.change is not None else b""
+    return blake2b(head + append.body + change, digest_size=16).digest()
 
 
 def _decide(draft: Draft, append: Append) -> Outcome:

@@ -3,7 +3,7 @@
 The loaded `State` is never modified: whatever is handed out for change is a copy of this draft's own.
 """
 
-from copy import copy
+from msgspec.structs import replace
 
 from posthouse.model.conversation import Kind, Role
 from posthouse.model.ids import shard_of
@@ -57,7 +57,7 @@ class Draft:
         key = (log.app, log.conv)
         own = self.created.get(key) or self.moved.get(key)
         if own is None:
-            own = self.moved[key] = copy(log)
+            own = self.moved[key] = replace(log)
         return own
 
     def member(self, key: MemberKey) -> MemberRow | None:
@@ -94,6 +94,6 @@ class Draft:
     def _writable_member(self, key: MemberKey) -> MemberRow:
         row = self._members.get(key)
         if row is None:
-            row = self._members[key] = copy(self._state.members[key])
+            row = self._members[key] = replace(self._state.members[key])
             self.changed.append(row)
         return row

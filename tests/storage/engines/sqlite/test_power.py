@@ -108,8 +108,7 @@ async def _lose_power_often(path: Path, *, lies: bool = False) -> None:
 @pytest.fixture(autouse=True)
 def frequent_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few pages are written in a test: checkpoints must come among them."""
-    monkeypatch.setattr(checkpoints, "PAGES_TO_START", 15)
-    monkeypatch.setattr(checkpoints, "PAGES_MAX", 30)
+    monkeypatch.setattr(checkpoints, "PAGES_MAX", 20)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -1,7 +1,8 @@
 """Copies the write-ahead log back into the database beside the writer, so that no commit waits for it.
 
-A commit only counts pages. From `PAGES_TO_START` on a thread of its own copies; while the writer goes on writing the
-log never ends there, so from `PAGES_MAX` on the writer itself copies the little that is left, between two commits.
+A commit only counts pages. At `PAGES_MAX` a thread of its own copies. While the writer goes on writing, that never is all
+there is, and the log would go on growing; so the writer itself then copies the little that was written meanwhile, between
+two commits, and begins the log again. No more often than that: a copy syncs the disk, and the commits beside it wait.
 """
 
 from collections.abc import Callable
@@ -11,9 +12,8 @@ import apsw
 
 from posthouse.storage.engines.sqlite.connection import close
 
-PAGES_TO_START = 8_000
 PAGES_MAX = 16_000
-"""32 MiB of write-ahead log, and what is written during one run of the thread."""
+"""64 MiB of write-ahead log, and what is written during one run of the thread."""
 
 
 class Checkpoints:
@@ -25,6 +25,8 @@ class Checkpoints:
         self._connection: apsw.Connection | None = None
         self._pages = 0
         self._running = False
+        self._copied = False
+        """The thread has copied this log; what is left is what was written meanwhile."""
         self.error = ""
 
     def watch(self, writer: apsw.Connection) -> None:
@@ -33,12 +35,15 @@ class Checkpoints:
 
     def after_work(self, writer: apsw.Connection) -> None:
         """Called in the writer thread, after a commit has been made and before the next begins."""
-        if self._running or self._pages < PAGES_TO_START:
+        if self._running:
             return
-        if self._pages >= PAGES_MAX:
+        if self._pages < PAGES_MAX:
+            self._copied = False  # nothing was left, so the log has begun again by itself
+        elif self._copied:
+            self._copied = False
             self._copy(writer)
         else:
-            self._running = True
+            self._copied = self._running = True
             self._pool.submit(self._copy_beside)
 
     def close(self) -> None:
