@@ -150,10 +150,11 @@ async def connect(url: str, receiver: Receiver, tls: ssl.SSLContext | None) -> T
     opening = start(_open(url, receiver, tls, attempt))
     try:
         await asyncio.wait([opening], timeout=CONNECT_TIMEOUT_S)
-    finally:
-        if not opening.done():
-            _give_up(attempt, opening)
+    except asyncio.CancelledError:
+        _give_up(attempt, opening)  # also when it has ended in this very moment
+        raise
     if not opening.done():
+        _give_up(attempt, opening)
         raise ConnectFailed(f"{url} did not answer within {CONNECT_TIMEOUT_S:g} s")
     return opening.result()
 
@@ -164,8 +165,13 @@ def _give_up(attempt: _Attempt, opening: asyncio.Task[Transport]) -> None:
     While picows waits for the handshake it must not be cancelled: its time limit would raise where nobody listens.
     """
     attempt.given_up = True
-    opening.add_done_callback(lambda done: done.cancelled() or done.exception())
+    opening.add_done_callback(_drop)
     asyncio.get_running_loop().call_later(CONNECT_TIMEOUT_S + 1.0, opening.cancel)
+
+
+def _drop(opening: asyncio.Task[Transport]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().abort()
 
 
 async def _open(url: str, receiver: Receiver, tls: ssl.SSLContext | None, attempt: _Attempt) -> Transport:

@@ -10,7 +10,8 @@ CUT_S = 12.0
 LATENCY_MS = 50.0
 BYTES_PER_S = 256_000.0
 NARROW_BYTES_PER_S = 128_000.0
-"""Too little for a node: with the default load the bus alone brings it some 150 kB/s. A database's primary has enough."""
+"""Too little for a node: with the default load the bus alone brings it some 150 kB/s. For a database's primary it is
+enough."""
 SLOW_S = 20.0
 RESETS = 5
 RESET_EVERY_S = 2.0

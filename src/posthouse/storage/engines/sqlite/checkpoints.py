@@ -1,8 +1,9 @@
 """Copies the write-ahead log back into the database beside the writer, so that no commit waits for it.
 
-A commit only counts pages. At `PAGES_MAX` a thread of its own copies. While the writer goes on writing, that never is all
-there is, and the log would go on growing; so the writer itself then copies the little that was written meanwhile, between
-two commits, and begins the log again. No more often than that: a copy syncs the disk, and the commits beside it wait.
+A commit only counts pages. At `PAGES_MAX` a thread of its own copies. While the writer goes on writing, that never is
+all there is, and the log would go on growing; so the writer itself then copies the little that was written meanwhile,
+between two commits, and begins the log again. No more often than that: a copy syncs the disk, and the commits beside
+it wait.
 """
 
 from collections.abc import Callable
