@@ -7,9 +7,9 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from posthouse.client.connection import State
+from posthouse.client.connection import Ending, State
 from posthouse.client.core import Core
-from posthouse.client.endpoints import parse_addresses
+from posthouse.client.endpoints import Endpoint, EndpointList, parse_addresses
 from posthouse.client.errors import SendRefused
 from posthouse.client.events import Disconnected, EntryReceived, Event, MembersJoined
 from posthouse.client.host import Order, Saved, Sent, Settings
@@ -411,3 +411,34 @@ def test_no_sequence_of_frames_losses_and_time_disturbs_it(steps: list[Any]) -> 
         core.orders.clear()
         core.connection.event_due(clock.monotonic())
         assert core.due > clock.monotonic() or core.connection.event_due(clock.monotonic()) or core.dirty
+
+
+def test_nobody_runs_back_and_forth_between_nodes_that_send_them_to_one_that_is_dead() -> None:
+    """P-13.5: two nodes drain and name a third, which has just died; they do not know that yet."""
+    host, clock = Host(), ManualClock()
+    core = Core(Settings(), parse_addresses("http://a"), clock, lambda: 0.5, host, Saved(device="d"))
+    dead = "ws://c/v1/ws"
+    core.start()
+    core.learn(EndpointList(tuple(Endpoint(f"ws://{name}/v1/ws") for name in "abc")))
+    core.set_out("token")
+    waits = []
+    for _ in range(200):
+        core.orders.clear()
+        for url in core.dials():
+            if url == dead:
+                core.dial_failed(url, Ending(reason="refused"))
+            elif core.dialled(url):
+                core.opened()
+                core.received(
+                    msgspec.json.encode({"t": "goaway", "code": 4001, "reason": "", "endpoint": dead})
+                )
+                core.lost(4001, "")
+        if core.connection.state is State.WAITING:
+            waits.append(core.connection.due - clock.monotonic())
+            clock._elapsed = core.connection.due
+        else:
+            clock._elapsed += 0.3
+        core.tick()
+        if core.connection.state is State.CONNECTING and Order.CONNECT in core.orders:
+            core.set_out("token")
+    assert sum(waits) > len(waits) / 2, "as a rule they wait"

@@ -125,6 +125,18 @@ def test_breakers_keep_nobody_away_when_all_are_open() -> None:
     assert tried(route, 3.0) == [B.url, A.url, OWN], "whose breaker closes first comes first"
 
 
+def test_those_with_open_breakers_take_part_at_the_end_when_all_else_failed_just_now() -> None:
+    """Else the only one to be tried would be the one that has just fallen silent."""
+    route = a_route(A, B)
+    for _ in range(FAILURES_TO_OPEN):
+        for url in (OWN, B.url):
+            route.fail(url, 0.0, 1.0)
+    route.stand(0.0, 0.5)
+    route.fail(A.url, 1.0, 0.5)
+    assert not route.has_other(1.0)
+    assert tried(route, 1.0) == [A.url, B.url, OWN]
+
+
 def test_where_the_server_sends_a_client_is_where_it_goes_next_and_only_next() -> None:
     route = a_route(A, B)
     route.prefer("ws://new/v1/ws")

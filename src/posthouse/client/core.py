@@ -280,6 +280,8 @@ class Core:
             self.fresh_token = True
         elif after is After.RESET:
             self._forget_session(trust_epoch=ending.code == Code.RESUME_REFUSED)
+        if ending.endpoint and not self.route.may_try(ending.endpoint, now):
+            ending = ending._replace(endpoint="")  # the server does not know yet that nobody answers there
         self._judge_endpoint(ending, now)
         other = elsewhere and after is not After.REAUTHENTICATE and self.route.has_other(now)
         wait_s = self.connection.wait_s(ending, now, other, self._uniform())

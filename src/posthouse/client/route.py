@@ -125,26 +125,30 @@ class Route:
         if self._may_lead_to(url):
             self._preferred = url
 
+    def may_try(self, url: str, now: float) -> bool:
+        """True when an endpoint has not failed in this outage, and its breaker lets one through."""
+        return url not in self._failed and self._closes_at(url) <= now
+
     def has_other(self, now: float) -> bool:
         """True when there is an endpoint that has not failed in this outage and may be tried."""
-        return any(self._may_try(url, now) for url in self._known())
+        return any(self.may_try(url, now) for url in self._known())
 
     def candidates(self, now: float, draw: Callable[[], float]) -> list[str]:
         """The endpoints of the next race, in order; never none. `draw` gives random numbers in [0, 1).
 
         First where the client was sent. Then the list's: one drawn by weight, the others by rank, those without weight
-        last. Then the addresses' own, then those of earlier lists. When nothing may be tried, everything is, in the
-        order in which breakers close.
+        last. Then the addresses' own, then those of earlier lists. When nothing may be tried, everything is: at the end
+        those whose breakers are open, in the order in which they close. What failed just now may be all that is left.
         """
         preferred, self._preferred = self._preferred, ""
+        last: list[str] = []
         if not self.has_other(now):
             self._failed.clear()
-            if not self.has_other(now):
-                return _first(preferred, sorted(self._known(), key=self._closes_at))
-        weighted = [each for each in self._listed if each.weight > 0 and self._may_try(each.url, now)]
+            last = sorted(self._known(), key=self._closes_at)
+        weighted = [each for each in self._listed if each.weight > 0 and self.may_try(each.url, now)]
         first = [_drawn(weighted, draw())] if weighted else []
-        rest = (url for url in self._known() if self._may_try(url, now))
-        return _first(preferred, [*first, *rest])
+        rest = (url for url in self._known() if self.may_try(url, now))
+        return _first(preferred, [*first, *rest, *last])
 
     # How it went
 
@@ -176,9 +180,6 @@ class Route:
         """All endpoints in the order of trying them: by rank, those without weight, the addresses', those of old."""
         ranked = sorted(self._listed, key=lambda each: each.weight <= 0)
         return dict.fromkeys(each.url for each in (*ranked, *self._own, *self._former))
-
-    def _may_try(self, url: str, now: float) -> bool:
-        return url not in self._failed and self._closes_at(url) <= now
 
     def _closes_at(self, url: str) -> float:
         breaker = self._breakers.get(url)
