@@ -407,6 +407,17 @@ async def test_a_missed_leaving_is_made_up_for_by_the_account_log() -> None:
         assert await follows(it, ann) == []
 
 
+async def test_who_is_named_twice_in_one_question_is_in_the_room_once_and_leaves_it_whole() -> None:
+    """As when a database comes back: both the client's list and the user's conversations may name a log."""
+    async with hall() as it:
+        it.database.found("c", "ben")
+        ann = await it.enter("ann")
+        await it.gateway.audience.follow(APP, "ann", [ann.session], ["c", "c"])
+        assert await follows(it, ann) == []
+        it.tell(it.database.message("c"))
+        assert ann.entries("c") == []
+
+
 # Sessions that go -------------------------------------------------------------------------------------------------
 
 

@@ -202,7 +202,7 @@ class Audience:
         new = []
         for session in sessions:
             followed = _followed(session)
-            for conv in convs:
+            for conv in dict.fromkeys(convs):  # twice in a room, a session would stay there when it leaves
                 if conv not in followed and not session.gone:
                     room, is_new = self.rooms.enter((session.app, conv), session)
                     session.rooms.append(room)
