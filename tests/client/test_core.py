@@ -41,6 +41,7 @@ class Host:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.settled: list[Sent | SendRefused] = []
+        self.forgotten = 0
 
     def emit(self, event: Event) -> bool:
         self.events.append(event)
@@ -51,6 +52,9 @@ class Host:
 
     def note(self, log: str, seq: int | None) -> None:
         pass
+
+    def forget_positions(self) -> None:
+        self.forgotten += 1
 
     def remember(self, saved: Saved) -> None:
         pass
@@ -264,6 +268,27 @@ def test_positions_kept_before_the_first_list_was_complete_are_not_resumed_from(
     assert core.sync.timelines.applied("room") == 7
     core, _ = live_core(**kept, listed=True)
     assert said(core)[0].resume.positions == {"~ann": 3, "room": 1}
+
+
+def test_positions_are_forgotten_when_the_log_went_back_and_not_when_a_list_was_cut_short() -> None:
+    core, host = live_core()
+    begun = host.forgotten
+    core.lost(1006, "")
+    again(core, epoch="e")
+    assert host.forgotten == begun
+    assert core.sync.timelines.applied("~ann") == 0
+    core.lost(1006, "")
+    again(core, epoch="after a restore", account_head=7)
+    assert host.forgotten == begun + 1
+    assert core.sync.timelines.applied("~ann") == 7
+
+
+def again(core: Core, **welcome: Any) -> None:
+    """The next session, which is none resumed."""
+    core._clock._elapsed = core.due  # type: ignore[attr-defined]
+    core.tick()
+    reach(core)
+    core.received(msgspec.json.encode(WELCOME | welcome))
 
 
 def test_the_servers_time_corrects_ours() -> None:

@@ -91,6 +91,7 @@ async def test_positions_are_void_until_every_conversation_has_one(path: Path) -
     first.store.note("room", 4)
     first.store.write()
     first.store.remember(Saved("ann", "d1", "e2"))
+    first.store.forget_positions()
     first.store.note("other", 1)
     await first.store.close()
     second = Opened(path)
@@ -98,6 +99,25 @@ async def test_positions_are_void_until_every_conversation_has_one(path: Path) -
     await second.store.close()
     assert not loaded.saved.listed
     assert loaded.saved.positions == {"other": 1}
+
+
+async def test_what_has_begun_is_kept_when_the_list_is_cut_short_and_read_in_the_next_session(
+    path: Path,
+) -> None:
+    """G4: those that the first session began are not begun again; without them nothing would be resumed there."""
+    first = Opened(path)
+    await first.store.open()
+    first.store.remember(Saved("ann", "d1", "e1"))
+    first.store.begin("~ann", 3)
+    first.store.remember(Saved("ann", "d1", "e1"))
+    first.store.begin("room", 4)
+    first.store.remember(Saved("ann", "d1", "e1", listed=True))
+    await first.store.close()
+    second = Opened(path)
+    loaded = await second.store.open()
+    await second.store.close()
+    assert loaded.saved.listed
+    assert loaded.saved.positions == {"~ann": 3, "room": 4}
 
 
 async def test_a_write_that_fails_fails_the_sends_and_keeps_the_rest_for_later(path: Path) -> None:

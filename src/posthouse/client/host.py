@@ -68,8 +68,12 @@ class Host(Protocol):
         """A log's delivery begins after `seq` (None: the log is forgotten)."""
         ...
 
+    def forget_positions(self) -> None:
+        """All that were noted before are void."""
+        ...
+
     def remember(self, saved: Saved) -> None:
-        """The session's facts changed; `positions` is not filled in. Not `listed`: positions noted before are void."""
+        """The session's facts changed; `positions` is not filled in."""
         ...
 
 

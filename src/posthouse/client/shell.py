@@ -161,6 +161,8 @@ class Shell:
             await self._refuse_store(f"the store belongs to user {saved.user!r}, not {options.user!r}")
         saved = saved._replace(device=device, user=options.user or saved.user)
         if self._store is not None:
+            if not saved.listed:  # a list that was not read to its end is read anew
+                self._store.forget_positions()
             self._store.remember(saved)
             self._write_soon()
         return saved
@@ -238,6 +240,12 @@ class Shell:
                 self._store.note(log, None)
             else:
                 self._store.begin(log, seq)
+            self._write_soon()
+
+    def forget_positions(self) -> None:
+        """The server's logs went back in time."""
+        if self._store is not None:
+            self._store.forget_positions()
             self._write_soon()
 
     def remember(self, saved: Saved) -> None:

@@ -125,10 +125,12 @@ class Store:
         """A log's delivery begins after `seq`. One that has a position keeps it: what lies between was not read yet."""
         self._batch.begin(log, seq)
 
+    def forget_positions(self) -> None:
+        """Those noted before are void."""
+        self._batch.forget_all()
+
     def remember(self, saved: Saved) -> None:
-        """Keep the session's facts; positions noted before are dropped unless `listed`."""
-        if not saved.listed:
-            self._batch.forget_all()
+        """Keep the session's facts; positions are noted one by one."""
         for name in ("user", "device", "epoch", "resume_token", "clock_offset_ms"):
             self._batch.facts[name] = str(getattr(saved, name))
         self._batch.facts["listed"] = "1" if saved.listed else ""

@@ -119,11 +119,12 @@ class Sync:
         return None if self._fresh else self.timelines.positions(self._account)
 
     def reset(self) -> None:
-        """The positions are void: begin as on the first day."""
+        """The positions are void, also those of a list that was not read to its end: begin as on the first day."""
+        self.timelines.reset()
+        self.views.reset()
+        self._sought.clear()
+        self._host.forget_positions()
         if not self._fresh:
-            self.timelines.reset()
-            self.views.reset()
-            self._sought.clear()
             self._fresh = True
             self._host.emit(Reset("the server's log went back in time"))
 
