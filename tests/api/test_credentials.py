@@ -72,5 +72,5 @@ async def test_credentials_of_the_wrong_kind_or_two_at_once_are_refused(
 
 
 async def test_credentials_are_not_taken_from_the_url(site: Site) -> None:
-    """URLs end up in logs."""
+    """P-17.1: URLs end up in logs."""
     assert (await site.get(f"/users/alice?token={ALICE.headers['Authorization'][7:]}")).status == 401

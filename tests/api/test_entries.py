@@ -13,6 +13,7 @@ async def texts(site: Site, query: str = "?after=0") -> list[str]:
 
 
 async def test_a_user_sends(site: Site) -> None:
+    """P-7.7, P-8.6: what an ack and an entry say."""
     await site.group("bob")
     sent = await site.say(
         user("alice", device="phone"), "team", "hello", client_id="c1", reply_to=1, mentions=["bob"]
@@ -112,6 +113,7 @@ async def test_readers_of_a_channel_do_not_send(site: Site) -> None:
 
 @pytest.mark.parametrize("kind", ["member.joined", "conversation.created", "", "x", "X.poll", "message "])
 async def test_kinds_that_are_the_servers_are_not_sent(site: Site, kind: str) -> None:
+    """P-7.8."""
     await site.group()
     for caller in (ALICE, ACME):
         reply = await site.say(caller, "team", "hi", kind=kind)
@@ -170,6 +172,7 @@ BODIES: dict[str, tuple[bytes, int, str]] = {
 
 @pytest.mark.parametrize("name", BODIES)
 async def test_what_cannot_be_kept_is_refused_and_not_kept(site: Site, name: str) -> None:
+    """P-7.9, P-8.5, P-8.8."""
     await site.group()
     body, status, code = BODIES[name]
     reply = await site.ask("POST", "/conversations/team/entries", ALICE, body)
@@ -216,6 +219,7 @@ async def test_a_strangers_history_is_as_if_there_was_none(site: Site) -> None:
 
 
 async def test_users_read_their_own_account_log_and_no_other(site: Site) -> None:
+    """P-7.1."""
     await site.group("bob")
     assert (await site.get("/conversations/~alice/entries", ALICE)).status == 200
     assert (await site.get("/conversations/~alice/entries", BOB)).code == "not_member"

@@ -38,6 +38,7 @@ async def test_the_document_is_served(site: Site) -> None:
 
 
 def test_every_route_is_in_the_document_and_nothing_else() -> None:
+    """P-15.1."""
     assert set(OPERATIONS) == {route.name for route in ROUTES}
 
 
@@ -99,6 +100,7 @@ def test_the_document_takes_for_an_id_what_the_code_takes(text: str) -> None:
 
 
 def test_security_is_as_the_routes_demand() -> None:
+    """P-15.1."""
     for route in ROUTES:
         schemes = {name for each in OPERATIONS[route.name][2]["security"] for name in each}
         expected = {"accessToken"} if Access.USER in route.access else set()

@@ -57,6 +57,7 @@ async def test_metrics_are_what_prometheus_reads(site: Site) -> None:
 
 
 async def test_clients_are_told_where_to_connect_and_for_how_long(site: Site) -> None:
+    """P-2.1."""
     reply = await site.get("/endpoints")
     host = site.url.removeprefix("http://")
     assert reply.body == {"endpoints": [{"url": f"ws://{host}/v1/ws", "weight": 100}], "ttl_s": 300}

@@ -51,12 +51,14 @@ ACCEPTED = {
 
 @pytest.mark.parametrize("name", ACCEPTED)
 def test_a_genuine_token_proves_app_and_user(name: str) -> None:
+    """P-4.1."""
     identity = VERIFIER.verify(ACCEPTED[name], NOW_S)
     assert (identity.app, identity.user) == ("acme", "alice")
 
 
 @pytest.mark.parametrize("name", FORGED)
 def test_a_forged_token_is_invalid(name: str) -> None:
+    """P-4.1, P-4.2."""
     with pytest.raises(TokenInvalid):
         VERIFIER.verify(FORGED[name], NOW_S)
 

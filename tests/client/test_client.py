@@ -50,6 +50,7 @@ def test_what_methods_take_and_return_is_imported_from_the_sdk() -> None:
 async def test_a_sent_message_is_in_the_log_and_comes_back_as_the_users_own(
     server: ScriptedServer, clients: Clients
 ) -> None:
+    """P-9.3: the server sends the ack alone."""
     server.add("room", "ann")
     client = await clients.open()
     sent = await client.send("room", "hello", reply_to=0, mentions=["bob"])
@@ -336,6 +337,7 @@ async def test_async_callbacks_may_send(server: ScriptedServer, clients: Clients
 
 
 async def test_unknown_frames_and_fields_are_passed_over(server: ScriptedServer, clients: Clients) -> None:
+    """P-3.3, P-3.7."""
     server.add("room", "ann")
     client = await clients.open()
     await server.links[0].say({"t": "typing", "conv": "room"})

@@ -87,7 +87,18 @@ def test_beats_come_sooner_than_was_promised() -> None:
 
 @pytest.mark.parametrize(("heartbeat_s", "answer_s"), [(1, 0.8), (2, 1.6), (5, 2.5), (30, 5), (300, 50)])
 def test_the_longer_the_beats_the_more_patient_the_client(heartbeat_s: int, answer_s: float) -> None:
+    """P-6.3: half an interval, 5 seconds in the background."""
     assert Pace(heartbeat_s=heartbeat_s).answer_s == answer_s
+
+
+def test_the_first_beats_of_those_who_connected_together_are_spread() -> None:
+    """P-6.4."""
+    first = []
+    for uniform in (0.0, 0.5, 1.0):
+        connection = at(State.AUTHENTICATING)
+        connection.step(Event.WELCOMED, 0.0, uniform=uniform)
+        first.append(connection.due)
+    assert first == [PACE.beat_s * share for share in (0.5, 0.75, 1.0)]
 
 
 def test_a_way_that_opens_ends_a_wait_of_our_own_but_not_one_that_the_server_named() -> None:
@@ -106,6 +117,7 @@ def test_a_server_that_never_says_welcome_is_given_up() -> None:
 
 
 def test_the_first_attempts_after_a_loss_are_spread_evenly_and_later_ones_back_off() -> None:
+    """P-13.5."""
     connection = at(State.LIVE)
     waits = []
     for _ in range(6):
@@ -120,10 +132,12 @@ def test_before_the_first_session_attempts_follow_quickly() -> None:
 
 
 def test_another_endpoint_is_tried_at_once() -> None:
+    """P-13.5."""
     assert at(State.LIVE).wait_s(Ending(), 0.0, other_endpoint=True, uniform=0.5) == 0.0
 
 
 def test_the_time_that_the_server_names_is_kept_exactly() -> None:
+    """P-13.5."""
     ending = Ending(Code.DRAINING, "", retry_in_ms=1234)
     assert at(State.LIVE).wait_s(ending, 0.0, other_endpoint=True, uniform=0.9) == 1.234
 
@@ -160,6 +174,7 @@ def test_a_session_that_lasted_ends_the_counting_of_attempts() -> None:
     ],
 )
 def test_the_range_of_the_code_decides_whether_to_come_back(code: int, fixed: bool, verdict: Event) -> None:
+    """P-13.2."""
     assert at(State.LIVE).judge(Ending(code), fixed) is verdict
 
 

@@ -61,6 +61,7 @@ def test_a_conversation_seen_for_the_first_time_counts_from_its_first_entry() ->
 
 
 def test_receipts_are_for_conversations_known_to_be_small() -> None:
+    """P-12.5."""
     views = listed(members=RECEIPT_MEMBERS_MAX)
     view = views.apply(entry(11, 9))
     assert view.receipts

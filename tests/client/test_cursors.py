@@ -12,6 +12,7 @@ def opened() -> Cursors:
 
 
 def test_moves_within_a_second_are_said_together() -> None:
+    """P-12.5."""
     cursors = opened()
     assert cursors.deliver("room", 1)
     cursors.schedule(0.0)
@@ -55,6 +56,7 @@ def test_what_is_durable_is_not_said_again() -> None:
 
 
 def test_one_frame_holds_so_many_and_the_rest_follows() -> None:
+    """P-12.1, P-12.5."""
     cursors = opened()
     for number in range(CURSORS_MAX + 1):
         cursors.read(f"room {number}", 1, 0.0)

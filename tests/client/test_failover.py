@@ -74,7 +74,7 @@ async def test_a_node_that_accepts_and_says_nothing_is_overtaken_by_the_next(ser
 
 
 async def test_of_two_that_answer_only_one_is_greeted(server: ScriptedServer) -> None:
-    """The slow one is hung up on: never two sessions of one device."""
+    """P-2.1: the slow one is hung up on: never two sessions of one device."""
     proxied = ScriptedServer()
     await proxied.start()
     proxy = FaultProxy(int(proxied.address.rpartition(":")[2]), SystemClock(), random.Random(0))
@@ -134,6 +134,7 @@ async def test_a_dead_address_does_not_matter_when_there_are_several(server: Scr
 
 
 async def test_the_list_is_asked_for_in_the_background_before_it_is_stale(server: ScriptedServer) -> None:
+    """P-2.1."""
     async with another() as other:
         nodes(server, ttl_s=20.0)
         clock = ManualClock()
@@ -153,6 +154,7 @@ async def test_the_list_is_asked_for_in_the_background_before_it_is_stale(server
 async def test_after_a_loss_the_list_is_asked_of_whoever_lives_not_of_the_dead_address(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """P-2.1."""
     monkeypatch.setattr(route, "LOOK_WITHIN_S", 0.05)
     async with another() as second, another() as third:
         nodes(server, second, ttl_s=3_000.0)

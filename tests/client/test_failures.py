@@ -54,6 +54,7 @@ def once(kind: str, act: Callable[[Link, Frame], Awaitable[None]]) -> Twist:
 async def test_a_broken_connection_is_resumed_and_exactly_what_was_missed_is_fetched(
     server: ScriptedServer, clients: Clients
 ) -> None:
+    """P-10.1: the conversations are not listed again."""
     server.add("room", "ann")
     server.add("quiet", "ann")
     client = await clients.open()
@@ -74,7 +75,7 @@ async def test_a_broken_connection_is_resumed_and_exactly_what_was_missed_is_fet
 async def test_what_was_not_acknowledged_is_sent_again_under_the_same_name_and_is_in_the_log_once(
     server: ScriptedServer, clients: Clients
 ) -> None:
-    """The server commits, then the connection breaks before the ack."""
+    """P-8.3, P-8.4: the server commits, then the connection breaks before the ack."""
     server.add("room", "ann")
     client = await clients.open()
 
@@ -107,6 +108,7 @@ async def test_the_client_comes_back_when_the_server_does(server: ScriptedServer
 
 
 async def test_a_refused_upgrade_is_tried_again(server: ScriptedServer) -> None:
+    """P-13.6: 503 is as resume."""
     clock = ManualClock()
     server.refuse_upgrades = 2
     async with Runtime(clock=clock) as runtime:
@@ -141,6 +143,7 @@ async def test_a_server_that_hangs_up_right_after_the_handshake_is_tried_again(
 
 
 async def test_goaway_says_when_and_where_to_go(server: ScriptedServer, clients: Clients) -> None:
+    """P-13.4, P-13.5."""
     async with scripted_server() as other:
         server.add("room", "ann")
         client = await clients.open()
@@ -154,6 +157,7 @@ async def test_goaway_says_when_and_where_to_go(server: ScriptedServer, clients:
 
 
 async def test_another_endpoint_is_used_at_once_when_one_dies(server: ScriptedServer) -> None:
+    """P-13.5."""
     async with scripted_server() as other:
         server.endpoints = [{"url": server.url}, {"url": other.url}]
         async with Client(server.address, token="ann:1", reconnect_jitter_s=30.0) as client:
@@ -168,6 +172,7 @@ async def test_another_endpoint_is_used_at_once_when_one_dies(server: ScriptedSe
 async def test_a_code_that_means_stop_ends_the_client_with_the_reason(
     server: ScriptedServer, clients: Clients, code: int
 ) -> None:
+    """P-13.2: also a code without a name."""
     server.add("room", "ann")
     client = await clients.open()
     server.twist = once("send", lambda link, frame: link.end(code, "because"))
@@ -237,6 +242,7 @@ async def test_a_token_is_renewed_before_it_ends(server: ScriptedServer) -> None
 
 
 async def test_a_server_that_goes_silent_is_left_within_two_beats(server: ScriptedServer) -> None:
+    """P-6.3."""
     clock = ManualClock()
     async with (
         Runtime(clock=clock) as runtime,
@@ -271,6 +277,7 @@ async def until_settled() -> None:
 async def test_background_and_foreground_state_their_beat_in_a_new_session(
     server: ScriptedServer, clients: Clients
 ) -> None:
+    """P-6.1."""
     client = await clients.open(heartbeat_s=5, background_heartbeat_s=30)
     client.background()
     await next_event(client, Resumed)
@@ -306,6 +313,7 @@ async def test_a_lost_hint_is_repaired_by_the_next_entry(server: ScriptedServer,
 
 
 async def test_a_lost_hint_is_repaired_by_a_hint_of_heads(server: ScriptedServer, clients: Clients) -> None:
+    """P-9.6."""
     server.add("room", "ann")
     client = await clients.open()
     server.muted.add("room")
@@ -333,6 +341,7 @@ async def test_repeated_and_swapped_pushes_are_delivered_once_in_order(
 async def test_garbage_ends_the_connection_and_the_next_one_goes_on(
     server: ScriptedServer, clients: Clients, garbage: str
 ) -> None:
+    """P-3.10: the client does not go on without the frame."""
     server.add("room", "ann")
     client = await clients.open()
     await server.entry("room", "1")
@@ -406,6 +415,7 @@ async def test_a_first_list_that_breaks_off_is_read_again_and_the_client_is_comp
 async def test_entries_no_longer_kept_are_told_and_the_rest_is_delivered(
     server: ScriptedServer, clients: Clients
 ) -> None:
+    """P-7.14, P-9.9: after `gone` the log is begun anew, from what is still kept."""
     server.add("room", "ann")
     client = await clients.open()
     server.muted.add("room")

@@ -53,6 +53,7 @@ def test_a_second_ack_settles_nothing() -> None:
 
 
 def test_a_final_refusal_settles_one_send_and_the_others_go_on() -> None:
+    """P-8.9."""
     box = outbox("a", "b")
     box.take(0.0)
     refused = box.refuse(error("a", Code.NOT_MEMBER), 0.0, 0.5)
@@ -63,6 +64,7 @@ def test_a_final_refusal_settles_one_send_and_the_others_go_on() -> None:
 
 
 def test_after_a_refusal_for_now_the_first_send_goes_alone_and_the_others_follow_it() -> None:
+    """P-8.9, P-8.10."""
     box = outbox("a", "b", "c")
     box.take(0.0)
     assert box.refuse(error("a", Code.UNAVAILABLE, retry_after_ms=1000), 0.0, 0.5) is None
@@ -126,6 +128,7 @@ def test_a_server_that_has_too_much_to_do_is_given_less_at_once_and_then_a_littl
 
 
 def test_after_a_lost_connection_everything_unsettled_goes_out_again_in_order() -> None:
+    """P-8.9, P-8.11."""
     box = outbox("a", "b", "c", in_flight_max=2)
     box.take(0.0)
     box.lose_connection()

@@ -29,6 +29,7 @@ def opened() -> Requests:
 
 
 def test_an_answer_goes_to_whoever_asked_and_only_once() -> None:
+    """P-3.8: each request that waits has a ref of its own."""
     requests, first, second = opened(), list[Answer | Error](), list[Answer | Error]()
     ask(requests, first)
     ask(requests, second)
@@ -52,6 +53,7 @@ def test_only_so_many_are_in_flight_and_an_answer_lets_the_next_go() -> None:
 
 
 def test_a_refusal_for_now_is_asked_again_after_the_wait() -> None:
+    """P-9.9."""
     requests, answers = opened(), list[Answer | Error]()
     ask(requests, answers)
     (ref,) = refs(requests.take(0.0))

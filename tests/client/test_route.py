@@ -38,12 +38,14 @@ def test_before_there_is_a_list_the_addresses_themselves_are_endpoints() -> None
 
 
 def test_weights_decide_how_often_an_endpoint_comes_first() -> None:
+    """P-2.1."""
     route = a_route(A, B, C, FRONT)
     first = Counter(tried(route, uniform=number / 100)[0] for number in range(100))
     assert first == {A.url: 25, B.url: 25, C.url: 50}
 
 
 def test_the_others_follow_by_rank_those_without_weight_after_them_and_the_addresses_last() -> None:
+    """P-2.1."""
     assert tried(a_route(A, FRONT, B, C), uniform=0.99) == [C.url, A.url, B.url, FRONT.url, OWN]
 
 
@@ -145,6 +147,7 @@ def test_where_the_server_sends_a_client_is_where_it_goes_next_and_only_next() -
 
 
 def test_an_empty_list_changes_nothing_and_is_asked_for_again() -> None:
+    """P-2.1: the last answer is kept."""
     route = a_route(A)
     route.learn((), 60.0, 50.0, 1.0)
     assert tried(route) == [A.url, OWN]

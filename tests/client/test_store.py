@@ -206,6 +206,7 @@ async def test_a_message_posted_offline_is_sent_by_the_next_run(
 async def test_a_message_goes_to_the_server_only_after_it_was_stored(
     server: ScriptedServer, clients: Clients, path: Path
 ) -> None:
+    """P-8.2."""
     server.add("room", "ann")
     client = await clients.open(store=path)
     posted = client.post("room", "hello")
@@ -235,6 +236,7 @@ async def test_a_full_outbox_counts_what_an_earlier_run_left(
 async def test_a_reader_goes_on_where_it_stopped(
     server: ScriptedServer, clients: Clients, path: Path
 ) -> None:
+    """P-9.13, P-10.7."""
     server.add("room", "ann")
     first = await clients.open(store=path)
     for number in range(5):
@@ -426,7 +428,7 @@ asyncio.run(main())
 async def test_an_application_killed_between_store_and_ack_loses_nothing_and_doubles_nothing(
     server: ScriptedServer, path: Path
 ) -> None:
-    """The server commits the sends but its acks never arrive; the application is killed and started again."""
+    """P-8.2: the server commits the sends but its acks never arrive; the application is killed and started again."""
     server.add("room", "ann")
 
     async def commit_silently(link: Link, frame: Frame) -> bool:

@@ -50,6 +50,7 @@ def started(applied: int = 0, room: int = 1_000_000) -> Reader:
 
 
 def test_entries_in_order_are_delivered_at_once() -> None:
+    """P-9.2."""
     reader = started(applied=5)
     for seq in (6, 7, 8):
         reader.push(seq)
@@ -58,6 +59,7 @@ def test_entries_in_order_are_delivered_at_once() -> None:
 
 
 def test_a_repeated_entry_is_dropped_and_counted() -> None:
+    """P-9.2."""
     reader = started()
     for seq in (1, 1, 2, 1):
         reader.push(seq)
@@ -66,6 +68,7 @@ def test_a_repeated_entry_is_dropped_and_counted() -> None:
 
 
 def test_an_early_entry_waits_for_the_missing_one() -> None:
+    """P-9.4, P-9.5: a gap that closes in time is not fetched."""
     reader = started()
     reader.push(2, now=0.0)
     assert reader.got == []
@@ -76,6 +79,7 @@ def test_an_early_entry_waits_for_the_missing_one() -> None:
 
 
 def test_a_gap_that_stays_is_fetched_exactly() -> None:
+    """P-9.5: the client waits 200 ms, then fetches no more than is lacking."""
     reader = started()
     reader.push(1)
     reader.push(5, now=0.0)
@@ -88,6 +92,7 @@ def test_a_gap_that_stays_is_fetched_exactly() -> None:
 
 
 def test_entries_that_arrived_while_their_page_was_on_its_way_are_not_delivered_again() -> None:
+    """P-9.7, P-9.8."""
     reader = started()
     reader.timelines.note_head("room", 3)
     reader.timelines.fetches(0.0)
@@ -98,6 +103,7 @@ def test_entries_that_arrived_while_their_page_was_on_its_way_are_not_delivered_
 
 
 def test_numbers_left_out_of_a_fetched_page_are_not_waited_for() -> None:
+    """P-9.7."""
     reader = started(applied=3)
     reader.timelines.note_head("room", 21)
     assert len(reader.timelines.fetches(0.0)) == 1
@@ -107,6 +113,7 @@ def test_numbers_left_out_of_a_fetched_page_are_not_waited_for() -> None:
 
 
 def test_a_hint_that_comes_while_a_page_is_on_its_way_is_not_lost() -> None:
+    """P-9.6."""
     reader = started()
     reader.timelines.note_head("room", 2)
     reader.timelines.fetches(0.0)
@@ -124,6 +131,7 @@ def test_a_head_that_nothing_visible_reaches_is_asked_for_once() -> None:
 
 
 def test_too_many_early_entries_are_dropped_and_fetched() -> None:
+    """P-9.12."""
     reader = started()
     last = HELD_ENTRIES_MAX + 2
     for seq in range(2, last + 1):
@@ -245,7 +253,10 @@ STEPS = st.lists(
 def test_any_loss_reordering_repetition_and_slowness_ends_in_each_visible_entry_once_in_order(
     steps: list[tuple[str, int]], hidden: set[int], room: int
 ) -> None:
-    """A simulated server appends, pushes in any order, loses; pages stop anywhere; then everything heals."""
+    """A simulated server appends, pushes in any order, loses; pages stop anywhere; then everything heals.
+
+    P-1.4: the order is that of seq; all times are the same.
+    """
     reader = started(room=room)
     timelines, head, now = reader.timelines, 0, 0.0
     in_transit: list[int] = []

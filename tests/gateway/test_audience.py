@@ -25,6 +25,7 @@ async def follows(hall: Hall, guest: Guest) -> list[str]:
 
 
 async def test_entries_are_delivered_in_order_and_once() -> None:
+    """P-9.1."""
     async with hall() as it:
         it.database.found("c", "ann")
         ann = await it.enter("ann")

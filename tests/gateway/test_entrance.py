@@ -34,6 +34,7 @@ async def knocking(hall: Hall, user: str, device: str = "phone", **fields: objec
 
 
 async def test_a_fresh_session_hears_how_far_its_account_log_goes() -> None:
+    """P-5.3."""
     async with hall() as it:
         it.database.found("c", "ann")
         it.database.found("d", "ann")

@@ -32,7 +32,7 @@ async def test_a_fetch_is_answered_with_what_the_user_may_see() -> None:
 
 
 async def test_requests_of_a_session_are_read_one_after_another() -> None:
-    """Eight sessions with 256 each under way would leave nobody else a place among the readers."""
+    """P-11.1: each is answered once. Eight sessions with 256 each would leave nobody else a place among the readers."""
     async with hall() as it:
         it.database.found("c", "ann", "ben")
         ann, ben = await it.enter("ann"), await it.enter("ben")
@@ -73,6 +73,7 @@ async def test_a_session_that_goes_takes_its_waiting_requests_along() -> None:
     ],
 )
 async def test_what_the_database_cannot_answer_is_refused_by_number(fault: Exception, code: Code) -> None:
+    """P-13.7."""
     async with hall() as it:
         it.database.found("c", "ann")
         ann = await it.enter("ann")
@@ -191,6 +192,7 @@ async def test_an_account_log_s_id_may_be_longer_than_a_user_s() -> None:
 async def test_a_request_that_cannot_be_is_refused_before_anything_of_it_is_kept(
     frame: dict[str, object],
 ) -> None:
+    """P-1.3, P-11.2, P-11.5, P-12.1."""
     async with hall() as it:
         ann = await it.enter("ann")
         asked = it.database.asked.total()

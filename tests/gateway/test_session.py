@@ -32,6 +32,7 @@ async def settle_all(it: Hall, guest: Guest, *client_ids: str) -> None:
 
 
 async def test_each_send_is_answered_once_in_order() -> None:
+    """P-8.1."""
     async with hall() as it:
         ann = await it.enter("ann")
         for number in range(20):
@@ -41,7 +42,7 @@ async def test_each_send_is_answered_once_in_order() -> None:
 
 
 async def test_no_ack_comes_before_the_database_has_answered() -> None:
-    """G1."""
+    """G1, P-8.6."""
     async with hall() as it:
         ann = await it.enter("ann")
         it.database.hold("append")

@@ -28,7 +28,7 @@ def agree(
 
 
 def test_the_example_of_the_rfc_gets_its_answer() -> None:
-    """RFC 6455, 1.3."""
+    """P-2.2. RFC 6455, 1.3."""
     assert agree(UPGRADE) == Agreement("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", SUBPROTOCOL, "")
     assert switching(agree(UPGRADE)) == (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -52,6 +52,7 @@ def test_compression_is_agreed_to_when_asked_for() -> None:
     ],
 )
 def test_variants_that_browsers_send_are_accepted(headers: dict[str, str]) -> None:
+    """P-16.1: a subprotocol's name is a version; of those that are offered, the known one is taken."""
     assert agree(UPGRADE | headers).subprotocol == SUBPROTOCOL
 
 
@@ -76,6 +77,7 @@ def test_variants_that_browsers_send_are_accepted(headers: dict[str, str]) -> No
 def test_a_request_that_cannot_be_upgraded_is_refused(
     headers: dict[str, str], status: int, counter: str
 ) -> None:
+    """P-2.2, P-16.1: also who offers no subprotocol that is known."""
     with pytest.raises(Refused) as caught:
         agree(UPGRADE | headers)
     assert (caught.value.refusal.status, caught.value.counter) == (status, counter)
@@ -100,6 +102,7 @@ def test_a_request_line_of_another_form_is_refused(request_line: str, status: in
 
 
 def test_only_allowed_origins_may_connect_but_who_is_no_browser_may() -> None:
+    """P-2.9."""
     allowed = ("https://chat.example",)
     agree(UPGRADE, allowed)
     agree(UPGRADE | {"Origin": "https://chat.example"}, allowed)
@@ -120,6 +123,7 @@ def test_the_path_is_found_in_any_bytes() -> None:
 
 
 def test_a_refusal_is_a_whole_http_response_that_says_when_to_come_back() -> None:
+    """P-2.10."""
     response = refusing(Refusal(503, "too much to do", 1500, headers=(("X-Extra", "1"),)))
     start, body = response.split(b"\r\n\r\n")
     assert start.split(b"\r\n")[0] == b"HTTP/1.1 503 Service Unavailable"

@@ -40,6 +40,7 @@ def message(sender: str, *, trusted: bool = False) -> Append:
 
 
 async def test_sending_moves_the_senders_own_cursors_and_nobody_elses() -> None:
+    """P-7.15."""
     log = Written()
     receipts = Receipts(cast("Log", log), Publisher(MemoryBus(), MemoryRoutes()), ManualClock())
     receipts.sent(message("ann"), 4)

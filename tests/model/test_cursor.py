@@ -40,4 +40,5 @@ def test_a_merged_cursor_says_nothing_that_nobody_said(old: Cursor, new: Cursor)
 
 
 def test_nought_means_that_nothing_was_said() -> None:
+    """P-12.1."""
     assert merge(Cursor("c", read=5), Cursor("c")) == Cursor("c", 5, 5)

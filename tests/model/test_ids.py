@@ -102,12 +102,14 @@ def test_the_message_names_what_is_wrong_and_not_the_id_itself() -> None:
 
 @pytest.mark.parametrize("text", ["~ann", "=abc", "~", "="])
 def test_nobody_may_choose_an_id_that_looks_derived(text: str) -> None:
+    """P-7.5."""
     with pytest.raises(InvalidId, match="derived"):
         check_conversation_id(text)
 
 
 @given(IDS, IDS)
 def test_a_direct_id_is_the_same_from_both_sides(first: str, second: str) -> None:
+    """P-7.4."""
     assert direct_id(first, second) == direct_id(second, first)
 
 
@@ -159,5 +161,6 @@ def test_logs_spread_evenly_over_the_shards() -> None:
 
 
 def test_where_the_app_ends_and_the_log_begins_matters_to_the_shard() -> None:
+    """P-7.6."""
     same = [shard_of("ab", f"c{n}", 64) == shard_of("abc", f"{n}", 64) for n in range(100)]
     assert not all(same)

@@ -137,9 +137,21 @@ def test_defaults_stay_unsaid() -> None:
 
 
 def test_one_side_does_not_understand_the_frames_of_the_other() -> None:
+    """P-3.3, P-3.4."""
     with pytest.raises(BadFrame):
         decode_client(encode(Done(ref=1)))
     assert decode_server(encode(Ping())) is None
+
+
+@pytest.mark.parametrize("field", ["kind", "role"])
+def test_no_other_kind_of_conversation_and_no_other_role_is_taken(field: str) -> None:
+    """P-16.4."""
+    item = {"conv": "c", "kind": "group", "role": "owner", "head": 1, "first_seq": 1, "joined_seq": 1}
+    listed = {"t": "conversations", "ref": 1, "items": [item]}
+    assert decode_server(msgspec.json.encode(listed)) is not None
+    item[field] = "another"
+    with pytest.raises(BadFrame):
+        decode_server(msgspec.json.encode(listed))
 
 
 def test_an_entry_of_an_unknown_kind_arrives_whole() -> None:

@@ -38,6 +38,7 @@ def test_a_code_lies_in_one_range_and_asks_for_its_action(code: Code) -> None:
 
 @given(st.integers(4000, 4799))
 def test_a_code_that_nobody_knows_is_acted_on_by_its_range(code: int) -> None:
+    """P-13.2."""
     names = range_of(code)
     assert action_of(code) == (names[0] if names else Action.RESUME)
 

@@ -118,7 +118,7 @@ async def busy(tmp_path: Path, postgres: LocalPostgres) -> AsyncIterator[Busy]:
 
 
 async def test_no_secret_is_in_any_log_metric_or_answer(busy: Busy) -> None:
-    """A node at its most talkative, through good and bad logins over all ways in, and its end."""
+    """P-17.1: a node at its most talkative, through good and bad logins over all ways in, and its end."""
     await busy.log_in_everywhere()
     busy.server.stop()
     written = busy.server.log.read_text()

@@ -58,7 +58,7 @@ async def test_somebody_else_s_opens_nothing(town: Town, bearer: str, device: st
     ids=["nothing", "itself", "one that is just over", "one of yesterday"],
 )
 async def test_alone_it_is_no_proof_of_anything(town: Town, bearer: str) -> None:
-    """Without an access token, with itself in its place, or with one that is over."""
+    """P-17.2: without an access token, with itself in its place, or with one that is over."""
     stolen = await taken_from_ann(town)
     bearer = stolen["token"] if bearer == "resume" else bearer
     async with town.talking(bearer, resume=stolen) as thief:

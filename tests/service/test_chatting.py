@@ -23,6 +23,7 @@ async def shown(line: Line, user: str) -> list[dict[str, object]]:
 
 
 async def test_two_people_chat(site: Site) -> None:
+    """P-7.7."""
     conv = await site.group("ann", "ben", kind="direct")
     ann, ben = await site.enter("ann"), await site.enter("ben")
     first = await ann.send(conv, "hello")
@@ -37,6 +38,7 @@ async def test_two_people_chat(site: Site) -> None:
 
 
 async def test_all_devices_of_a_user_stay_in_step(site: Site) -> None:
+    """P-7.1, P-8.13: and nobody else hears of the account log."""
     conv = await site.group("ann", "ben")
     phone, tablet, ben = await site.enter("ann"), await site.enter("ann", "tablet"), await site.enter("ben")
     await phone.send(conv, "from the phone")
@@ -55,6 +57,7 @@ async def test_all_devices_of_a_user_stay_in_step(site: Site) -> None:
 
 
 async def test_custom_content_is_passed_on_and_does_not_count_as_unread(site: Site) -> None:
+    """P-7.8, P-16.5."""
     conv = await site.group("ann", "ben")
     ann, ben = await site.enter("ann"), await site.enter("ben")
     ack = await ann.send(conv, kind="x.poll", body={"ask": "Tea?", "of": [1, 2.5, None, {"é": "😀"}]})
@@ -64,6 +67,7 @@ async def test_custom_content_is_passed_on_and_does_not_count_as_unread(site: Si
 
 
 async def test_history_is_read_in_both_directions(site: Site) -> None:
+    """P-11.2, P-11.3."""
     conv = await site.group("ann", "ben")
     ann = await site.enter("ann")
     for number in range(9):
@@ -82,6 +86,7 @@ async def test_history_is_read_in_both_directions(site: Site) -> None:
 
 
 async def test_the_list_shows_last_entries_unread_and_mentions(site: Site) -> None:
+    """P-7.15, P-11.6."""
     quiet, busy = await site.group("ann", "ben"), await site.group("ann", "ben", title="Busy")
     ann, ben = await site.enter("ann"), await site.enter("ben")
     for number in range(3):
@@ -99,6 +104,7 @@ async def test_the_list_shows_last_entries_unread_and_mentions(site: Site) -> No
 
 
 async def test_the_list_comes_in_pages(site: Site) -> None:
+    """P-11.5."""
     convs = [await site.group("ann") for _ in range(7)]
     ann = await site.enter("ann")
     found: list[str] = []
@@ -113,6 +119,7 @@ async def test_the_list_comes_in_pages(site: Site) -> None:
 
 
 async def test_cursors_are_seen_by_others(site: Site) -> None:
+    """P-12.1, P-12.2, P-12.6: they are the user's, whichever device moves them."""
     conv = await site.group("ann", "ben")
     ann, ben, tablet = await site.enter("ann"), await site.enter("ben"), await site.enter("ben", "tablet")
     for number in range(3):

@@ -53,6 +53,7 @@ async def test_users_say_how_they_are_shown(site: Site) -> None:
 
 
 async def test_what_changes_a_conversation_is_told_by_its_type_live_and_from_history(site: Site) -> None:
+    """P-7.8, P-15.3: it was asked for over HTTP, and is in the log."""
     async with client_of(site, "ann") as ann:
         group = await ann.create_group("Tea", ["ben"], history="all")
         await group.invite("cyd", role="admin")

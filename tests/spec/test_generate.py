@@ -8,7 +8,7 @@ from spec import generate
 
 
 def test_every_generated_file_is_current() -> None:
-    """`python spec/generate.py` would change nothing."""
+    """P-19.2: `python spec/generate.py` would change nothing."""
     stale = [
         path for stage in generate.STAGES for path, text in stage().items() if path.read_text("utf-8") != text
     ]

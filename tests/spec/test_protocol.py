@@ -147,5 +147,6 @@ def test_the_direct_id_of_the_text_is_that_of_the_vectors() -> None:
 
 
 def test_every_file_of_vectors_is_in_the_table() -> None:
+    """P-19.1."""
     files = {path.name for path in (ROOT / "spec/vectors").iterdir()}
     assert files == set(re.findall(r"^\| `(\w+\.json)` \|", TEXT, re.MULTILINE))

@@ -14,7 +14,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest.mark.parametrize("vector", vectors.of("invalid_frames", "frames", "rule", "name"))
 async def test_an_invalid_frame_is_answered_with_its_code(node: Node, vector: dict[str, Any]) -> None:
-    """It ends the session or it is answered; a session that goes on still works, and so does everybody else's."""
+    """It ends the session or it is answered; a session that goes on still works, and so does everybody else's.
+
+    Each case is named by its rule: P-1.3, P-3.2, P-3.4, P-6.1, P-8.2, P-8.4, P-8.5, P-11.2, P-12.1 are among them.
+    """
     message, code = vectors.read(vector), vector["code"]
     before = counted(node, code)
     async with calling(node) as caller, entered(node, "ben") as bystander:

@@ -28,6 +28,25 @@ def test_every_frame_of_a_side_is_in_the_schema(side: str, types: Any) -> None:
     assert named == [frame.__name__ for frame in frame_types(types)]
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("Kind", {"account", "channel", "direct", "group"}), ("Role", {"admin", "member", "owner", "reader"})],
+)
+def test_what_clients_take_no_other_values_of_gets_none(name: str, values: set[str]) -> None:
+    """P-16.4."""
+    assert set(DOCUMENT["$defs"][name]["enum"]) == values
+
+
+def test_no_frame_after_welcome_carries_a_secret() -> None:
+    """P-17.6."""
+    secret = {
+        frame.__name__
+        for frame in frame_types(ServerFrame)
+        if any("token" in field for field in frame.__struct_fields__)
+    }
+    assert secret == {"Welcome"}
+
+
 @pytest.mark.parametrize("vector", vectors.of("frames", "frames", "from", "name"))
 def test_a_valid_frame_keeps_to_the_schema_of_its_side_and_no_other(vector: dict[str, Any]) -> None:
     """As it is on the wire, and with every field spelled out. Frames from the future are in no schema yet."""

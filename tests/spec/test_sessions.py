@@ -108,6 +108,27 @@ async def test_the_same_name_with_other_bytes_is_a_conflict(fresh_node: Node) ->
             assert (await sent(caller, "k", other))["code"] == Code.CONFLICT
 
 
+async def test_a_refusal_names_what_is_refused(fresh_node: Node) -> None:
+    """P-13.7: a send by its names, a request by its number."""
+    async with entered(fresh_node) as caller:
+        refused = await sent(caller, "k", conv="nowhere")
+        assert (refused["t"], refused["conv"], refused["client_id"]) == ("error", "nowhere", "k")
+        assert "ref" not in refused
+        refused = await caller.ask({"t": "fetch", "ref": 5, "conv": "nowhere"})
+        assert (refused["t"], refused["ref"]) == ("error", 5)
+        assert refused["reason"]
+
+
+async def test_nobody_sends_under_another_s_name(fresh_node: Node) -> None:
+    """P-17.4: sender and device are those of the session, whatever the send says."""
+    await group(fresh_node, "ann", "ben")
+    async with entered(fresh_node) as phone, entered(fresh_node, "ben") as ben:
+        await phone.say_bytes(send("k")[:-1] + b',"sender":"ben","device":"tablet"}')
+        assert (await phone.hear_of("ack", "error"))["t"] == "ack"
+        entry = (await ben.hear_of("entry"))["entry"]
+        assert (entry["client_id"], entry["sender"], entry["device"]) == ("k", "ann", "phone")
+
+
 async def test_a_body_is_given_out_as_the_bytes_that_came(fresh_node: Node) -> None:
     """P-7.10."""
     await group(fresh_node, "ann", "ben")
@@ -290,6 +311,17 @@ async def test_a_newer_session_of_the_device_ends_the_older(fresh_node: Node) ->
         assert goaway["code"] == older.close_code == Code.REPLACED
         assert await tablet.is_alive()
         assert await newer.is_alive()
+
+
+async def test_welcome_says_what_the_client_needs_to_know(fresh_node: Node) -> None:
+    """P-5.3."""
+    async with calling(fresh_node) as caller:
+        welcome = await caller.enter("ann", "phone", heartbeat_s=7)
+    assert (welcome["t"], welcome["user"], welcome["device"]) == ("welcome", "ann", "phone")
+    assert all(welcome[name] for name in ("session", "node", "epoch", "resume_token"))
+    assert welcome["at_ms"] == fresh_node.gateway.clock.now_ms()
+    assert (welcome["heartbeat_s"], welcome["account_head"]) == (7, 0)
+    assert set(welcome["limits"]) == {"frame_bytes_max", "body_bytes_max", "in_flight_max", "repeat_window_s"}
 
 
 async def test_silence_ends_a_session_after_twice_its_own_interval_and_a_second(fresh_node: Node) -> None:

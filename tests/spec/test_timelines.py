@@ -54,6 +54,7 @@ def _entry(log: str, seq: int) -> Entry:
 
 @pytest.mark.parametrize("scenario", vectors.of("timelines", "scenarios", "rule", "name"))
 def test_logs_are_kept_whole(scenario: dict[str, Any]) -> None:
+    """P-9.2, P-9.3, P-9.4, P-9.5, P-9.6, P-9.7, P-9.8, P-9.10, P-9.11: each scenario is named by its rule."""
     player = Player(scenario["positions"])
     for step in scenario["steps"]:
         asked = player.play(step["happens"], step["at_ms"] / 1000)

@@ -19,6 +19,7 @@ from tests.spec import vectors
 
 @pytest.mark.parametrize("vector", vectors.of("frames", "frames", "from", "name"))
 def test_a_valid_frame_says_what_its_vector_says(vector: dict[str, Any]) -> None:
+    """P-3.2, P-3.7: fields in any order, and those that nobody knows ignored."""
     decode = decode_client if vector["from"] == "client" else decode_server
     assert spelled_out(decode(vectors.read(vector))) == vector["frame"]
 
@@ -67,6 +68,7 @@ def test_an_invalid_body_is_refused(vector: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("vector", vectors.of("ids", "ids", "id"))
 def test_an_id_is_valid_or_not(vector: dict[str, Any]) -> None:
+    """P-7.2, P-7.5."""
     id_ = vector["id"]
     if vector["valid"]:
         assert check_id(id_, "user") == id_
@@ -82,22 +84,26 @@ def test_an_id_is_valid_or_not(vector: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("vector", vectors.of("ids", "direct", "users"))
 def test_the_id_of_a_direct_conversation_follows_from_its_users(vector: dict[str, Any]) -> None:
+    """P-7.4."""
     assert direct_id(*vector["users"]) == vector["conv"]
 
 
 @pytest.mark.parametrize("vector", vectors.of("ids", "account", "user"))
 def test_the_id_of_an_account_log_follows_from_its_user(vector: dict[str, Any]) -> None:
+    """P-7.3."""
     assert account_id(vector["user"]) == vector["log"]
     assert account_user(vector["log"]) == vector["user"]
 
 
 @pytest.mark.parametrize("vector", vectors.of("ids", "shards", "app", "log"))
 def test_a_log_lies_in_the_shard_that_its_id_says(vector: dict[str, Any]) -> None:
+    """P-7.6."""
     assert shard_of(vector["app"], vector["log"], 64) == vector["shard"]
 
 
 @pytest.mark.parametrize("vector", vectors.of("codes", "codes", "code", "name"))
 def test_a_code_asks_for_the_action_of_its_range(vector: dict[str, Any]) -> None:
+    """P-13.1, P-13.2: also a code that has no name."""
     assert action_of(vector["code"]) == vector["action"]
 
 
@@ -121,6 +127,7 @@ def verifier() -> TokenVerifier:
 def test_a_token_is_accepted_or_refused_with_its_code(
     vector: dict[str, Any], verifier: TokenVerifier
 ) -> None:
+    """P-4.1, P-4.2: also one whose header says another algorithm than its key's."""
     now_s = vectors.load("tokens")["now_s"]
     if vector["code"] == 0:
         identity = verifier.verify(vector["token"], now_s)

@@ -159,7 +159,7 @@ def test_intervals_of_a_member_do_not_overlap(appends: list[Append], sizes: list
 
 @given(APPENDS, SIZES)
 def test_only_members_write_and_only_members_are_mentioned(appends: list[Append], sizes: list[int]) -> None:
-    """Replayed from the intervals: at each seq, the untrusted sender and everyone mentioned was a member."""
+    """P-8.5: replayed from the intervals: at each seq, the untrusted sender and everyone mentioned was a member."""
     tables, outcomes = run([*FOUNDING, *appends], sizes)
 
     def was_member(conv: str, user: str, seq: int) -> bool:

@@ -27,7 +27,7 @@ def seqs(spans: list[Span]) -> list[int]:
 
 @given(memberships(), st.integers(1, HEAD))
 def test_a_member_sees_their_own_intervals_of_what_is_kept(intervals: list[Interval], first_seq: int) -> None:
-    """Each entry once, rising, none from outside, none from before the oldest entry kept."""
+    """P-7.13, P-7.14: each entry once, rising, none from outside, none from before the oldest entry kept."""
     expected = [
         seq
         for seq in range(first_seq, HEAD + 1)
