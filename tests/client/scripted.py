@@ -61,6 +61,7 @@ class ScriptedServer:
         self.seen: list[Frame] = []
         self.twist: Twist | None = None
         self.refuse_upgrades = 0
+        self.refuse_with = HTTPStatus.SERVICE_UNAVAILABLE
         self.slams = 0
         """How many connections to break right after the handshake."""
         self.requests: list[str] = []
@@ -155,7 +156,7 @@ class ScriptedServer:
             return socket.respond(HTTPStatus.NOT_FOUND, "")
         if self.refuse_upgrades:
             self.refuse_upgrades -= 1
-            return socket.respond(HTTPStatus.SERVICE_UNAVAILABLE, "full")
+            return socket.respond(self.refuse_with, "full")
         return None
 
     async def _serve(self, socket: ServerConnection) -> None:

@@ -6,6 +6,7 @@ import itertools
 import json
 import ssl
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 
 import pytest
 
@@ -117,6 +118,31 @@ async def test_a_refused_upgrade_is_tried_again(server: ScriptedServer) -> None:
         assert "503" in (await next_event(client, Disconnected)).reason
         await turn_until(clock, lambda: client.connected)
         assert client.statistics().connection_attempts == 3
+        await client.close()
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 410])
+async def test_a_refusal_that_will_not_change_ends_the_client(server: ScriptedServer, status: int) -> None:
+    """P-13.6: other 4xx are as stop."""
+    server.refuse_upgrades, server.refuse_with = 10, HTTPStatus(status)
+    async with Runtime(clock=ManualClock()) as runtime:
+        client = Client(server.url, token="ann:1", runtime=runtime)
+        await client.start()
+        with pytest.raises(Stopped, match=f"refused the connection: {status}"):
+            await client.wait_connected()
+        assert client.statistics().connection_attempts == 1
+        await client.close()
+
+
+@pytest.mark.parametrize("status", [408, 429])
+async def test_a_refusal_for_now_is_tried_again(server: ScriptedServer, status: int) -> None:
+    """P-13.6: 408 and 429 are as resume."""
+    clock = ManualClock()
+    server.refuse_upgrades, server.refuse_with = 1, HTTPStatus(status)
+    async with Runtime(clock=clock) as runtime:
+        client = Client(server.url, token="ann:1", runtime=runtime)
+        await client.start()
+        await turn_until(clock, lambda: client.connected)
         await client.close()
 
 

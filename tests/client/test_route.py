@@ -139,6 +139,20 @@ def test_those_with_open_breakers_take_part_at_the_end_when_all_else_failed_just
     assert tried(route, 1.0) == [A.url, B.url, OWN]
 
 
+def test_there_is_hope_while_one_endpoint_has_not_refused_for_good() -> None:
+    """P-13.6."""
+    route = a_route(A, B)
+    for url in (A.url, OWN):
+        route.fail(url, 0.0, 0.5, final=True)
+    assert not route.hopeless()
+    route.fail(B.url, 0.0, 0.5)
+    assert not route.hopeless()
+    route.fail(B.url, 1.0, 0.5, final=True)
+    assert route.hopeless()
+    route.learn([A, B, C], 300.0, 2.0, 0.5)
+    assert not route.hopeless()
+
+
 def test_where_the_server_sends_a_client_is_where_it_goes_next_and_only_next() -> None:
     route = a_route(A, B)
     route.prefer("ws://new/v1/ws")

@@ -154,18 +154,21 @@ class Core:
         self.orders.append(Order.HANG_UP)
         return True
 
-    def dial_failed(self, url: str, ending: Ending) -> None:
-        """No socket came about with one of the endpoints."""
+    def dial_failed(self, url: str, ending: Ending, *, status: int = 0) -> None:
+        """No socket came about with one of the endpoints. `status`: it will answer with that again (P-13.6)."""
         race, now = self._race, self._clock.monotonic()
         if race is None:
             return
-        self.route.fail(url, now, self._uniform())
+        self.route.fail(url, now, self._uniform(), final=status > 0)
         race.fail(url, now)
-        if race.over:
-            self._race = None
-            self._end(ending, Event.FAILED)
-        else:
+        if not race.over:
             self._dial()
+            return
+        self._race = None
+        if self.route.hopeless():
+            self._stop(Stopped(status, ending.reason))
+        else:
+            self._end(ending, Event.FAILED)
 
     def learn(self, listed: EndpointList | None) -> None:
         """Which endpoints there are, or None when nobody has said."""

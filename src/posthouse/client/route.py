@@ -46,8 +46,8 @@ class Route:
     """One client's view, from the addresses that the application gave: at least one."""
 
     __slots__ = (
-        "_breakers", "_failed", "_former", "_listed", "_own", "_own_apis", "_preferred", "_stale_at", "current",
-        "doubted_at", "look_at", "secure",
+        "_breakers", "_failed", "_former", "_listed", "_own", "_own_apis", "_preferred", "_refused", "_stale_at",
+        "current", "doubted_at", "look_at", "secure",
     )  # fmt: skip
 
     def __init__(self, addresses: Sequence[Address]) -> None:
@@ -60,6 +60,8 @@ class Route:
         """Of lists before, what the newest leaves out: who was unfit then may be the only one left now."""
         self._stale_at = -inf if self._own_apis else inf
         self._failed: dict[str, None] = {}
+        self._refused: dict[str, None] = {}
+        """Those whose last answer was that they want none of this client."""
         self._breakers: dict[str, Breaker] = {}
         self._preferred = ""
         self.current = self._own[0].url
@@ -104,6 +106,7 @@ class Route:
         known = self._known()
         self._breakers = {url: own for url, own in self._breakers.items() if url in known}
         self._failed = {url: None for url in self._failed if url in known}
+        self._refused = {url: None for url in self._refused if url in known}
 
     def doubt(self, now: float, uniform: float) -> None:
         """An endpoint was lost: the list may have changed."""
@@ -133,6 +136,10 @@ class Route:
         """True when there is an endpoint that has not failed in this outage and may be tried."""
         return any(self.may_try(url, now) for url in self._known())
 
+    def hopeless(self) -> bool:
+        """True when every endpoint there is has refused this client for good."""
+        return all(url in self._refused for url in self._known())
+
     def candidates(self, now: float, draw: Callable[[], float]) -> list[str]:
         """The endpoints of the next race, in order; never none. `draw` gives random numbers in [0, 1).
 
@@ -152,9 +159,12 @@ class Route:
 
     # How it went
 
-    def fail(self, url: str, now: float, uniform: float) -> None:
-        """An endpoint broke off, refused, or did not answer in time."""
+    def fail(self, url: str, now: float, uniform: float, *, final: bool = False) -> None:
+        """An endpoint broke off, refused, or did not answer in time. `final`: it will refuse again."""
         self._failed[url] = None
+        self._refused.pop(url, None)
+        if final and url in self._known():
+            self._refused[url] = None
         if url in self._known() or len(self._breakers) < 2 * ENDPOINTS_MAX:
             self._breakers.setdefault(url, Breaker()).fail(now, uniform)
 
@@ -164,6 +174,7 @@ class Route:
         Whoever could not be told of endpoints meanwhile asks again soon: this one may be the next to go.
         """
         self._failed.clear()
+        self._refused.clear()
         if self.asks and self.stale(now):
             self.look_at = min(self.look_at, now + LOOK_WITHIN_S * uniform)
 

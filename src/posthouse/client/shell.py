@@ -370,7 +370,8 @@ class Shell:
             if socket.gone:
                 raise ConnectFailed(f"{url} hung up at once")
         except ConnectFailed as error:
-            core.dial_failed(url, Ending(reason=str(error), retry_in_ms=error.retry_after_ms))
+            ending = Ending(reason=str(error), retry_in_ms=error.retry_after_ms)
+            core.dial_failed(url, ending, status=error.status if error.final else 0)
         else:
             if core.dialled(url):
                 self._socket = socket

@@ -21,6 +21,7 @@ MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 READ_BUFFER_BYTES = 2048
 CONNECT_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 2.0
+_FOR_NOW = (408, 429)
 
 _random_bits = system_random().getrandbits
 """For masks, which nobody may predict (RFC 6455, 5.3) and nothing else depends on."""
@@ -31,11 +32,18 @@ _engine_log.parent = logging.root
 
 
 class ConnectFailed(Exception):
-    """No WebSocket came about; the text says why. `retry_after_ms`: the server's wish, or 0."""
+    """No WebSocket came about; the text says why. `retry_after_ms`: the server's wish, or 0. `status`: what HTTP
+    answered instead, or 0."""
 
-    def __init__(self, reason: str, retry_after_ms: int = 0) -> None:
+    def __init__(self, reason: str, retry_after_ms: int = 0, status: int = 0) -> None:
         super().__init__(reason)
         self.retry_after_ms = retry_after_ms
+        self.status = status
+
+    @property
+    def final(self) -> bool:
+        """True when asking again would be answered in the same way."""
+        return 400 <= self.status < 500 and self.status not in _FOR_NOW
 
 
 class Receiver(Protocol):
@@ -227,6 +235,5 @@ def _refused(url: str, error: WSHandshakeError) -> ConnectFailed:
     wait = response.headers.get("Retry-After", "")
     retry_after_ms = int(wait) * 1000 if wait.isascii() and wait.isdigit() else 0
     said = bytes(error.raw_body or b"")[:200].decode(errors="replace")
-    return ConnectFailed(
-        f"{url} refused the connection: {int(response.status)} {said}".rstrip(), retry_after_ms
-    )
+    status = int(response.status)
+    return ConnectFailed(f"{url} refused the connection: {status} {said}".rstrip(), retry_after_ms, status)
