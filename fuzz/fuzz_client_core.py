@@ -43,6 +43,9 @@ class Application:
     def note(self, log: str, seq: int | None) -> None:
         pass
 
+    def forget_positions(self) -> None:
+        """Kept nowhere."""
+
     def remember(self, saved: Saved) -> None:
         pass
 

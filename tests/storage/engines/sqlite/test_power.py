@@ -105,18 +105,20 @@ async def _lose_power_often(path: Path, *, lies: bool = False) -> None:
         await _lose_power(path, seed, lies=lies)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def frequent_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few pages are written in a test: checkpoints must come among them."""
     monkeypatch.setattr(checkpoints, "PAGES_MAX", 20)
 
 
+@pytest.mark.usefixtures("frequent_checkpoints")
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_what_was_acknowledged_outlives_a_power_cut(tmp_path: Path, seed: int) -> None:
     """Guards `synchronous=FULL` and answering after COMMIT: cut at random writes and syncs, again and again."""
     await _lose_power(tmp_path, seed)
 
 
+@pytest.mark.usefixtures("frequent_checkpoints")
 async def test_a_power_cut_is_noticed_when_commits_are_not_synced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +128,7 @@ async def test_a_power_cut_is_noticed_when_commits_are_not_synced(
         await _lose_power_often(tmp_path)
 
 
+@pytest.mark.usefixtures("frequent_checkpoints")
 @pytest.mark.parametrize("lies", [False, True])
 async def test_a_power_cut_is_noticed_when_nothing_is_synced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lies: bool
