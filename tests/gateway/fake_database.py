@@ -47,7 +47,7 @@ class FakeDatabase:
     def __init__(self) -> None:
         self.epoch = "e1"
         self.logs: defaultdict[str, list[Entry]] = defaultdict(list)
-        self.members: defaultdict[str, set[str]] = defaultdict(set)
+        self.members: defaultdict[str, dict[str, int]] = defaultdict(dict)
         self.listed: defaultdict[str, set[str]] = defaultdict(set)
         self.blocked_users: list[str] = []
         self.asked: Counter[str] = Counter()
@@ -72,11 +72,12 @@ class FakeDatabase:
 
     def join(self, conv: str, *users: str) -> EntryNote:
         """Users become members; their account logs do not know yet."""
-        self.members[conv].update(users)
+        self.members[conv].update(dict.fromkeys(users, len(self.logs[conv]) + 1))
         return self._commit(conv, MEMBER_JOINED if self.logs[conv] else CREATED, {"users": users})
 
     def leave(self, conv: str, *users: str) -> EntryNote:
-        self.members[conv].difference_update(users)
+        for user in users:
+            self.members[conv].pop(user, None)
         return self._commit(conv, MEMBER_LEFT, {"users": users}, left=users)
 
     def account_joined(self, user: str, conv: str) -> EntryNote:
@@ -106,8 +107,8 @@ class FakeDatabase:
         ]
         return await self._answer("inboxes", inboxes)
 
-    async def memberships(self, app: str, pairs: Sequence[UserConv]) -> list[bool | None]:
-        said = [None if conv in self.dark else user in self.members[conv] for user, conv in pairs]
+    async def memberships(self, app: str, pairs: Sequence[UserConv]) -> list[int | None]:
+        said = [None if conv in self.dark else self.members[conv].get(user, 0) for user, conv in pairs]
         return await self._answer("memberships", said)
 
     async def heads(self, app: str, convs: Sequence[str]) -> dict[str, int | None]:

@@ -419,6 +419,39 @@ async def test_who_is_named_twice_in_one_question_is_in_the_room_once_and_leaves
         assert ann.entries("c") == []
 
 
+async def test_who_came_back_between_two_questions_hears_nothing_of_the_time_away() -> None:
+    """P-7.13. How far the log goes was asked while they were away, whether they are a member when they were back."""
+    async with hall() as it:
+        it.database.found("c", "ben")
+        ann = await it.enter("ann")
+        it.database.join("c", "ann")
+        it.database.leave("c", "ann")
+        it.database.hold("heads")
+        it.tell(it.database.account_joined("ann", "c"))
+        await settled()
+        notes = [it.database.message("c"), it.database.join("c", "ann"), it.database.message("c")]
+        it.database.release("heads")
+        await settled()
+        it.tell(*notes)
+        assert ann.entries("c") == [("c", 5), ("c", 6)]
+
+
+async def test_who_came_back_is_not_removed_by_an_earlier_leaving_that_the_room_reads_late() -> None:
+    """Its hint was lost, and the account log's news of the joining were faster."""
+    async with hall() as it:
+        it.database.found("c", "ann", "ben")
+        ann = await it.enter("ann")
+        it.database.leave("c", "ann")
+        it.database.message("c")
+        it.database.join("c", "ann")
+        it.tell(it.database.account_joined("ann", "c"))
+        await settled()
+        it.tell(it.database.message("c"))
+        await settled()
+        assert ann.entries("c") == [("c", 4), ("c", 5)]
+        assert await follows(it, ann) == ["c"]
+
+
 # Sessions that go -------------------------------------------------------------------------------------------------
 
 

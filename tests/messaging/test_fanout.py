@@ -103,6 +103,30 @@ def test_a_sync_must_reach_what_the_room_delivered_while_it_read() -> None:
     assert room.recipients(6) == [old, new]
 
 
+def test_what_was_before_a_membership_began_is_not_for_its_session() -> None:
+    room: Room[Handle] = Room(("app", "c"))
+    old, new = Handle(), Handle()
+    room.enter(old)
+    room.admit(old, 4)
+    room.enter(new)
+    room.cover(new, 6)
+    assert [room.concerned(seq) for seq in (5, 7)] == [[old], [old, new]], "also before it receives anything"
+    assert room.admit(new, 5) == 6
+    assert [room.recipients(seq) for seq in (5, 6, 7)] == [[old], [old], [old, new]]
+
+
+def test_a_session_that_follows_already_skips_the_time_away_that_its_room_has_not_read() -> None:
+    room: Room[Handle] = Room(("app", "c"))
+    session = Handle()
+    room.enter(session)
+    room.admit(session, 4)
+    room.cover(session, 6)
+    room.cover(session, 3)
+    assert room.admit(session, 9) == 9
+    assert [room.concerned(seq) for seq in (5, 7)] == [[], [session]]
+    assert [room.recipients(seq) for seq in (6, 7)] == [[], [session]]
+
+
 @given(st.lists(st.integers(0, 49), unique=True, max_size=50))
 def test_sessions_that_go_in_any_order_leave_only_the_living(leaving: list[int]) -> None:
     room: Room[Handle] = Room(("app", "c"))

@@ -137,7 +137,7 @@ class RoutedDatabase:
         found = _by_key(parts)
         return [found.get(user) for user in users]
 
-    async def memberships(self, app: str, pairs: Sequence[UserConv]) -> Sequence[bool | None]:
+    async def memberships(self, app: str, pairs: Sequence[UserConv]) -> Sequence[int | None]:
         if self.databases.single is not None:
             return await self.databases.single.memberships(app, pairs)
         parts = await self._scatter(

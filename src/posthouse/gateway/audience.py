@@ -51,9 +51,7 @@ class Audience:
         self.rooms: Rooms[Session] = Rooms()
         self.heads: Gather[str, int | None] = Gather(log.heads, clock, keys_max=5_000)
         self.inboxes: Gather[str, Inbox | None] = Gather(self._load_inboxes, clock, keys_max=500)
-        self.memberships: Gather[UserConv, bool | None] = Gather(
-            self._load_memberships, clock, keys_max=5_000
-        )
+        self.memberships: Gather[UserConv, int | None] = Gather(self._load_memberships, clock, keys_max=5_000)
         self.deliveries = 0
         self.gaps = 0
         self._log = log
@@ -83,8 +81,9 @@ class Audience:
         """Let sessions of one user into those conversations that they are a member of; returns heads, None where a
         database cannot say now: there they are let in as well, and `complete` finds out. They receive nothing yet.
 
-        First the routes stand, then heads are read, then membership. So a leaving is either in the last answer or lies
-        beyond the head and meets the sessions in the room: nobody hears what came after it.
+        First the routes stand, then heads are read, then where the membership begins. So a leaving is either in the
+        last answer, or before that beginning, which the room covers, or beyond it and the head, where it meets the
+        sessions in the room: nobody hears what came after it, and nobody who came back is removed by it.
         """
         heads: dict[str, int | None] = {}
         missing = bool(convs)
@@ -93,12 +92,11 @@ class Audience:
             heads = await self.heads.get(app, convs)
             for conv, head in heads.items():
                 self._learn(self.rooms.get((app, conv)), head)
-            member_of = await self._member_of(app, user, convs)
+            since = await self._member_since(app, user, convs)
             for conv in dict.fromkeys(convs):
-                if member_of[conv] is False:
-                    self._leave(app, conv, sessions)
-            heads |= {conv: None for conv, said in member_of.items() if said is None}
-            followed = {conv for conv, said in member_of.items() if said}
+                self._cover(app, conv, sessions, since[conv])
+            heads |= {conv: None for conv, joined_seq in since.items() if joined_seq is None}
+            followed = {conv for conv, joined_seq in since.items() if joined_seq}
             missing = any(not each.gone and not followed.issubset(_followed(each)) for each in sessions)
         return heads
 
@@ -216,19 +214,31 @@ class Audience:
             for session in sessions:
                 self._discard(room, session)
 
+    def _cover(self, app: str, conv: str, sessions: Sequence[Session], joined_seq: int | None) -> None:
+        """Sessions of one user hear nothing from before their membership, and nothing at all without one."""
+        room = self.rooms.get((app, conv))
+        if joined_seq == 0:
+            self._leave(app, conv, sessions)
+        elif joined_seq is not None and room is not None:
+            for session in sessions:
+                if room in session.rooms:
+                    room.cover(session, joined_seq - 1)
+
     def _learn(self, room: Room[Session] | None, head: int | None) -> None:
         if room is not None and head is not None:
             room.learn(head)
             self._read_if_behind(room)
 
-    async def _member_of(self, app: str, user: str, convs: Sequence[str]) -> dict[str, bool | None]:
+    async def _member_since(self, app: str, user: str, convs: Sequence[str]) -> dict[str, int | None]:
         pairs = [(user, conv) for conv in convs]
-        return {conv: said for (_, conv), said in (await self.memberships.get(app, pairs)).items()}
+        return {
+            conv: joined_seq for (_, conv), joined_seq in (await self.memberships.get(app, pairs)).items()
+        }
 
     async def _load_inboxes(self, app: str, users: list[str]) -> dict[str, Inbox | None]:
         return dict(zip(users, await self._log.inboxes(app, users), strict=True))
 
-    async def _load_memberships(self, app: str, pairs: list[UserConv]) -> dict[UserConv, bool | None]:
+    async def _load_memberships(self, app: str, pairs: list[UserConv]) -> dict[UserConv, int | None]:
         return dict(zip(pairs, await self._log.memberships(app, pairs), strict=True))
 
     def _wanted(self, key: LogKey) -> bool:
@@ -259,7 +269,7 @@ class Audience:
             skip = self._sessions.get(note.origin) if note.origin else None
             self._push(room, note.seq, encode_frame(note.frame), skip)
             if note.left:
-                self._remove(room, note.left)
+                self._remove(room, note.seq, note.left)
         elif arrival is Arrival.GAP:
             self._read_if_behind(room)
 
@@ -345,7 +355,7 @@ class Audience:
         self._push(room, entry.seq, encode_frame(encode(Push(entry=entry))))
         room.head = entry.seq
         if entry.kind == MEMBER_LEFT:
-            self._remove(room, users_of(entry))
+            self._remove(room, entry.seq, users_of(entry))
 
     async def _follow(self, room: Room[Session], entry: Entry) -> None:
         """The user of an account log joined or left a conversation: their sessions follow it, or no longer.
@@ -366,10 +376,10 @@ class Audience:
             else:
                 self._admit_all(app, conv, sessions, head)
         elif any(conv in _followed(each) for each in sessions):
-            is_member = (await self._member_of(app, user, [conv]))[conv]
-            if is_member is None:
+            joined_seq = (await self._member_since(app, user, [conv]))[conv]
+            if joined_seq is None:
                 self._complete_all(sessions, conv)
-            elif not is_member:
+            elif joined_seq == 0:
                 self._leave(app, conv, sessions)
 
     def _complete_all(self, sessions: Sequence[Session], conv: str) -> None:
@@ -385,10 +395,10 @@ class Audience:
             if session.phase is Phase.LIVE and room in session.rooms:
                 self.admit(session, room, head)
 
-    def _remove(self, room: Room[Session], users: Sequence[str]) -> None:
-        """Members have left: after this entry their sessions hear nothing more of the conversation."""
+    def _remove(self, room: Room[Session], seq: int, users: Sequence[str]) -> None:
+        """Members left with entry `seq`: then their sessions hear nothing more, but for those who came back since."""
         leavers = frozenset(users)
-        for session in [session for session in room.sessions if session.user in leavers]:
+        for session in [session for session in room.concerned(seq) if session.user in leavers]:
             self._discard(room, session)
 
 

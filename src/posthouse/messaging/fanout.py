@@ -1,12 +1,11 @@
 """Rooms: which local sessions follow a log, and whether an entry may be delivered now. Pure.
 
 A room delivers its log strictly in order. An entry beyond the next one means that a hint was lost: the shell then
-reads the log from the room's head. A session that enters receives nothing until its own sync has read the log's head,
-and then only what lies beyond. Sessions are opaque handles that only say whether they are `gone`.
+reads the log from the room's head. A session that enters is silent until its own sync has read the log's head, and then
+receives only what lies beyond that and in its membership. Sessions are opaque handles that only say if they are `gone`.
 """
 
 from enum import Enum
-from math import inf
 from typing import Generic, Protocol, TypeVar
 
 LogKey = tuple[str, str]
@@ -32,7 +31,7 @@ class Arrival(Enum):
 class Room(Generic[S]):
     """The local sessions that follow one log. `head` is the newest seq delivered here; None until it is known."""
 
-    __slots__ = ("_entering", "_gone", "head", "key", "reading", "sessions", "wanted")
+    __slots__ = ("_covered", "_gone", "_silent", "head", "key", "reading", "sessions", "wanted")
 
     def __init__(self, key: LogKey) -> None:
         self.key = key
@@ -41,7 +40,8 @@ class Room(Generic[S]):
         self.wanted = 0
         self.reading = False
         self._gone = 0
-        self._entering: dict[S, float] | None = None
+        self._silent: set[S] = set()
+        self._covered: dict[S, int] = {}
 
     def __repr__(self) -> str:
         return f"<Room {self.key[0]}/{self.key[1]} head={self.head} sessions={len(self.sessions)}>"
@@ -78,32 +78,47 @@ class Room(Generic[S]):
     def enter(self, session: S) -> None:
         """A session comes in; until `admit` it receives nothing."""
         self.sessions.append(session)
-        self._entering = self._entering or {}
-        self._entering[session] = inf
+        self._silent.add(session)
+
+    def cover(self, session: S, seq: int) -> None:
+        """What the log says up to `seq` is not for this session: its membership began later. It may follow already, and
+        the room lag behind: then the room has yet to read of the time away."""
+        if seq > (self.head or 0) or session in self._silent:
+            self._covered[session] = max(self._covered.get(session, 0), seq)
 
     def admit(self, session: S, head: int) -> int:
-        """The session's sync has read the log's `head` since it entered. Returns how far that sync must reach.
+        """The session's sync has read the log's `head` since it entered. Returns how far the client must reach.
 
         A room may lag behind the log: then what the sync covers is not for this session, and may not be.
         """
         self.learn(head)
-        reached = self.head or 0
-        if self._entering is not None and session in self._entering:
-            if head > reached:
-                self._entering[session] = head
-            else:
-                self._forget(session)
-        return max(head, reached)
+        reached = max(head, self.head or 0)
+        if session in self._silent:
+            self._silent.remove(session)
+            covered = max(self._covered.pop(session, 0), head)
+            reached = max(covered, reached)
+            if covered > (self.head or 0):
+                self._covered[session] = covered
+        return reached
 
     def recipients(self, seq: int) -> list[S]:
         """Who receives entry `seq`, or what belongs to it."""
-        if self._entering is None:
+        if not self._silent and not self._covered:
             return self.sessions
-        beyond = self._entering
-        recipients = [session for session in self.sessions if beyond.get(session, 0) < seq]
-        for session in [session for session, covered in beyond.items() if covered <= seq]:
-            self._forget(session)
-        return recipients
+        silent, concerned = self._silent, self.concerned(seq)
+        for session in [session for session, covered in self._covered.items() if covered <= seq]:
+            if session not in silent:
+                del self._covered[session]
+        return [session for session in concerned if session not in silent]
+
+    def concerned(self, seq: int) -> list[S]:
+        """Whom entry `seq` concerns, as far as is known: also those who do not receive yet."""
+        covered = self._covered
+        return (
+            [session for session in self.sessions if covered.get(session, 0) < seq]
+            if covered
+            else self.sessions
+        )
 
     def discard(self, session: S) -> None:
         """A session that still lives leaves this room."""
@@ -113,9 +128,8 @@ class Room(Generic[S]):
         self._tidy()
 
     def _forget(self, session: S) -> None:
-        if self._entering is not None:
-            self._entering.pop(session, None)
-            self._entering = self._entering or None
+        self._silent.discard(session)
+        self._covered.pop(session, None)
 
     def note_gone(self, session: S) -> bool:
         """A session of this room is gone. Returns True when that was the last one.

@@ -217,8 +217,9 @@ class Log(Protocol):
         """What lies with each of many users, in the order asked, in one query a database (a storm of resumes)."""
         ...
 
-    async def memberships(self, app: str, pairs: Sequence[UserConv]) -> Sequence[bool | None]:
-        """Whether each (user, conv) is a current membership, in the order asked, in one query a database."""
+    async def memberships(self, app: str, pairs: Sequence[UserConv]) -> Sequence[int | None]:
+        """The seq with which the current membership of each (user, conv) begins, 0 where there is none, in the order
+        asked, in one query a database."""
         ...
 
     async def heads(self, app: str, convs: Sequence[str]) -> Mapping[str, int | None]:

@@ -114,9 +114,9 @@ class SimulatedEngine:
             [(app, account_id(user)) for user in users],
         )
 
-    async def memberships(self, app: str, pairs: Sequence[UserConv]) -> Sequence[bool]:
+    async def memberships(self, app: str, pairs: Sequence[UserConv]) -> Sequence[int]:
         return await self._query(
-            lambda tables: [tables.is_member(app, user, conv) for user, conv in pairs],
+            lambda tables: [tables.member_since(app, user, conv) for user, conv in pairs],
             [(app, conv) for _, conv in pairs],
         )
 

@@ -275,10 +275,11 @@ class Tables:
             tuple(conv for conv, (joined, left) in convs.items() if joined <= left),
         )
 
-    def is_member(self, app: str, user: str, conv: str) -> bool:
-        """Of today."""
+    def member_since(self, app: str, user: str, conv: str) -> int:
+        """As `Log.memberships` says."""
         log = self.logs.get((app, conv))
-        return log is not None and log.current(user) is not None
+        membership = log.current(user) if log is not None else None
+        return membership.from_seq if membership is not None else 0
 
     def heads(self, app: str, convs: Iterable[str]) -> dict[str, int]:
         """As `Log.heads` says."""

@@ -267,7 +267,7 @@ class PostgresDatabase:
         logs = [(app, account_id(user)) for user in users]
         return await self._read(lambda connection: lists.inboxes(connection, app, users), logs)
 
-    async def memberships(self, app: str, pairs: Sequence[UserConv]) -> list[bool]:
+    async def memberships(self, app: str, pairs: Sequence[UserConv]) -> list[int]:
         logs = [(app, conv) for _, conv in pairs]
         return await self._read(lambda connection: lists.memberships(connection, app, pairs), logs)
 

@@ -29,11 +29,11 @@ FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS wanted (user_id, log, at)
 ORDER BY at
 """
 _MEMBERSHIPS = """
-SELECT user_id, conv FROM unnest($2::text[], $3::text[]) AS wanted (user_id, conv)
+SELECT user_id, conv, from_seq FROM unnest($2::text[], $3::text[]) AS wanted (user_id, conv)
 CROSS JOIN LATERAL (
-    SELECT FROM member WHERE member.app = $1 AND member.conv = wanted.conv AND member.user_id = wanted.user_id
+    SELECT from_seq FROM member WHERE member.app = $1 AND member.conv = wanted.conv AND member.user_id = wanted.user_id
         AND until_seq IS NULL LIMIT 1
-) AS is_member
+) AS membership
 """
 _HEADS = """
 SELECT found.* FROM unnest($2::text[]) AS wanted (conv)
@@ -101,12 +101,13 @@ async def inboxes(connection: Connection, app: str, users: Sequence[str]) -> lis
     return [found.get(user, Inbox(user, 0, ())) for user in users]
 
 
-async def memberships(connection: Connection, app: str, pairs: Sequence[UserConv]) -> list[bool]:
+async def memberships(connection: Connection, app: str, pairs: Sequence[UserConv]) -> list[int]:
     """As `Log.memberships` says."""
     known = [pair for pair in pairs if all(map(possible, pair))]
     users, convs = zip(*known, strict=True) if known else ((), ())
-    found = {tuple(row) for row in await connection.fetch(_MEMBERSHIPS, app, users, convs)}
-    return [pair in found for pair in pairs]
+    rows = await connection.fetch(_MEMBERSHIPS, app, users, convs)
+    found = {(user, conv): int(from_seq) for user, conv, from_seq in rows}
+    return [found.get(pair, 0) for pair in pairs]
 
 
 async def heads(connection: Connection, app: str, convs: Sequence[str]) -> dict[str, int]:

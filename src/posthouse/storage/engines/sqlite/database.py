@@ -135,7 +135,7 @@ class SqliteDatabase:
     async def inboxes(self, app: str, users: Sequence[str]) -> list[Inbox]:
         return await self._read(lambda connection: lists.inboxes(connection, app, users))
 
-    async def memberships(self, app: str, pairs: Sequence[UserConv]) -> list[bool]:
+    async def memberships(self, app: str, pairs: Sequence[UserConv]) -> list[int]:
         return await self._read(lambda connection: lists.memberships(connection, app, pairs))
 
     async def heads(self, app: str, convs: Sequence[str]) -> dict[str, int]:

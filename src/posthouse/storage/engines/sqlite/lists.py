@@ -21,7 +21,7 @@ from posthouse.storage.marks import Mark
 _INBOXES = """SELECT user, conv, joined_seq > left_seq FROM inbox
     WHERE app = ?1 AND user IN (SELECT value FROM json_each(?2))"""
 _HEADS = "SELECT conv, head FROM log WHERE app = ?1 AND conv IN (SELECT value FROM json_each(?2))"
-_MEMBERSHIPS = """SELECT pair.key FROM json_each(?2) AS pair
+_MEMBERSHIPS = """SELECT pair.key, from_seq FROM json_each(?2) AS pair
     CROSS JOIN member ON app = ?1 AND conv = pair.value ->> 1 AND user = pair.value ->> 0 AND until_seq IS NULL"""
 
 # The newest interval decides: a member of today, or someone who left and still sees what was before.
@@ -117,10 +117,10 @@ def inboxes(connection: apsw.Connection, app: str, users: Sequence[str]) -> list
     ]
 
 
-def memberships(connection: apsw.Connection, app: str, pairs: Sequence[UserConv]) -> list[bool]:
+def memberships(connection: apsw.Connection, app: str, pairs: Sequence[UserConv]) -> list[int]:
     """As `Log.memberships` says."""
-    found = {at for (at,) in connection.execute(_MEMBERSHIPS, (app, _json(pairs)))}
-    return [at in found for at in range(len(pairs))]
+    found: dict[int, int] = dict(connection.execute(_MEMBERSHIPS, (app, _json(pairs))))
+    return [found.get(at, 0) for at in range(len(pairs))]
 
 
 def heads(connection: apsw.Connection, app: str, convs: Sequence[str]) -> dict[str, int]:

@@ -140,9 +140,9 @@ class Reading(Opened):
         assert await database.inboxes(app, [odd]) == [Inbox(odd, 0, ())]
         assert await database.heads(app, ["g\0", "g"]) == {"g": 1}
         assert await database.memberships(app, [(odd, "g"), ("ann", "g\0"), ("ann", "g")]) == [
-            False,
-            False,
-            True,
+            0,
+            0,
+            1,
         ]
         assert await database.summaries(app, odd, ["g"]) == []
         assert await database.summaries(app, "ann", ["g\0"]) == []

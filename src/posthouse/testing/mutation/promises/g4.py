@@ -134,6 +134,13 @@ SAFEGUARDS = (
         {"posthouse.gateway.audience:Audience._remove": lambda *_: None},
     ),
     Safeguard(
+        "hear-from-where-the-membership-begins",
+        "G4",
+        "who came back while they were let in hears of their absence, or is removed by the earlier leaving",
+        {"posthouse.messaging.fanout:Room.cover": lambda *_: None},
+        (f"{_AUDIENCE}::test_who_came_back_between_two_questions_hears_nothing_of_the_time_away",),
+    ),
+    Safeguard(
         "nobody-hears-of-before-their-entrance",
         "G4",
         "who joins is sent what was said before",
