@@ -62,6 +62,7 @@ class ScriptedServer:
         self.twist: Twist | None = None
         self.refuse_upgrades = 0
         self.refuse_with = HTTPStatus.SERVICE_UNAVAILABLE
+        self.refuse_saying = "full"
         self.slams = 0
         """How many connections to break right after the handshake."""
         self.requests: list[str] = []
@@ -156,7 +157,7 @@ class ScriptedServer:
             return socket.respond(HTTPStatus.NOT_FOUND, "")
         if self.refuse_upgrades:
             self.refuse_upgrades -= 1
-            return socket.respond(self.refuse_with, "full")
+            return socket.respond(self.refuse_with, self.refuse_saying)
         return None
 
     async def _serve(self, socket: ServerConnection) -> None:

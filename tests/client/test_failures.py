@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 import pytest
+from websockets.frames import CloseCode
 
 from posthouse.client import (
     CatchUpFailed,
@@ -118,6 +119,19 @@ async def test_a_refused_upgrade_is_tried_again(server: ScriptedServer) -> None:
         assert "503" in (await next_event(client, Disconnected)).reason
         await turn_until(clock, lambda: client.connected)
         assert client.statistics().connection_attempts == 3
+        await client.close()
+
+
+async def test_a_refused_upgrade_says_when_to_come_back(server: ScriptedServer) -> None:
+    """P-13.6: `retry_after_ms` in its body."""
+    clock = ManualClock()
+    server.refuse_upgrades, server.refuse_saying = 1, '{"reason":"no room","retry_after_ms":20000}'
+    async with Runtime(clock=clock) as runtime:
+        client = Client(server.url, token="ann:1", runtime=runtime)
+        await client.start()
+        assert (await next_event(client, Disconnected)).reason.endswith("503 no room")
+        await turn_until(clock, lambda: client.connected)
+        assert clock.monotonic() >= 20
         await client.close()
 
 
@@ -371,8 +385,11 @@ async def test_garbage_ends_the_connection_and_the_next_one_goes_on(
     server.add("room", "ann")
     client = await clients.open()
     await server.entry("room", "1")
-    await server.links[0].socket.send(garbage)
+    broken = server.links[0].socket
+    await broken.send(garbage)
     await next_event(client, Resumed)
+    await broken.wait_closed()
+    assert broken.close_code == CloseCode.PROTOCOL_ERROR
     await server.entry("room", "2")
     assert await entries(client, 1) == [("room", 2)]
 

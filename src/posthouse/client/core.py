@@ -74,7 +74,7 @@ class Core:
         self.connection = Connection(settings.pace)
         self.requests = Requests()
         self.outbox = Outbox(settings.outbox_messages_max)
-        self.sync = Sync(settings, self.requests, clock, host, saved, self._break)
+        self.sync = Sync(settings, self.requests, clock, host, saved, self._reject)
         self.outgoing: list[bytes] = []
         self.orders: list[Order] = []
         self.dirty = False
@@ -341,7 +341,7 @@ class Core:
         try:
             frame = decode_server(message)
         except BadFrame as error:
-            self._break(f"the server sent what is no frame: {error}")
+            self._reject(f"the server sent what is no frame: {error}")
             return
         if type(frame) is Push:
             sync = self.sync
@@ -359,9 +359,9 @@ class Core:
         self.sync.timelines.hold(entry, self._clock.monotonic())
         self.dirty = True
 
-    def _break(self, reason: str) -> None:
+    def _reject(self, reason: str) -> None:
         if self.connection.state in (State.AUTHENTICATING, State.LIVE):
-            self.orders.append(Order.DROP)
+            self.orders.append(Order.REJECT)
             self._end(Ending(reason=reason), Event.LOST)
 
     def _take_welcome(self, welcome: Welcome) -> None:

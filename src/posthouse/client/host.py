@@ -24,6 +24,8 @@ class Order(Enum):
     """Ask which endpoints there are, and call `learn`."""
     DROP = "drop"
     """Abort the socket, if there is one."""
+    REJECT = "reject"
+    """Close the socket as one that broke the protocol, and hear nothing more of it."""
     CLOSE = "close"
     """Close the socket politely; the client is at its end."""
     RENEW = "renew"

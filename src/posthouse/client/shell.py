@@ -317,6 +317,10 @@ class Shell:
                 socket, self._socket = self._socket, None
                 if socket is not None:
                     socket.abort()
+            case Order.REJECT:
+                socket, self._socket = self._socket, None
+                if socket is not None:
+                    socket.reject()
             case Order.CLOSE:
                 self._finish(core)
 

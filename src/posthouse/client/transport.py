@@ -1,6 +1,6 @@
 """One WebSocket of a client, on picows: the only module that knows it. No task of its own; callbacks on the loop.
 
-Calls `receiver.received` for each message and `receiver.lost` exactly once, unless `abort` or `close` came first.
+Calls `receiver.received` for each message and `receiver.lost` exactly once, unless it was ended from this side before.
 """
 
 import asyncio
@@ -9,10 +9,12 @@ import ssl
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
 from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 from picows.common import WSHandshakeError
 
 from posthouse.kit.chance import system_random
+from posthouse.kit.malformed import MALFORMED
 from posthouse.kit.tasks import start
 from posthouse.protocol import SUBPROTOCOL
 
@@ -44,6 +46,13 @@ class ConnectFailed(Exception):
     def final(self) -> bool:
         """True when asking again would be answered in the same way."""
         return 400 <= self.status < 500 and self.status not in _FOR_NOW
+
+
+class _Refusal(msgspec.Struct):
+    """What a refused upgrade says, as JSON."""
+
+    reason: str = ""
+    retry_after_ms: int = 0
 
 
 class Receiver(Protocol):
@@ -106,6 +115,12 @@ class Transport(WSListener):
         """End the connection politely; nothing is heard of it any more."""
         self._receiver = None
         self._socket.send_close(WSCloseCode.OK)
+        self._socket.disconnect()
+
+    def reject(self) -> None:
+        """End a connection whose other end broke the protocol; nothing is heard of it any more."""
+        self._receiver = None
+        self._socket.send_close(WSCloseCode.PROTOCOL_ERROR)
         self._socket.disconnect()
 
     def abort(self) -> None:
@@ -233,7 +248,15 @@ def _refused(url: str, error: WSHandshakeError) -> ConnectFailed:
     if response is None:
         return ConnectFailed(f"{url} does not speak WebSocket: {error}")
     wait = response.headers.get("Retry-After", "")
-    retry_after_ms = int(wait) * 1000 if wait.isascii() and wait.isdigit() else 0
-    said = bytes(error.raw_body or b"")[:200].decode(errors="replace")
-    status = int(response.status)
-    return ConnectFailed(f"{url} refused the connection: {status} {said}".rstrip(), retry_after_ms, status)
+    after_s = int(wait) if wait.isascii() and wait.isdigit() else 0
+    status, said = int(response.status), _said(bytes(error.raw_body or b""))
+    text = f"{url} refused the connection: {status} {said.reason}".rstrip()
+    return ConnectFailed(text, said.retry_after_ms or 1000 * after_s, status)
+
+
+def _said(body: bytes) -> _Refusal:
+    """The server's words, or whatever stands in front of it has answered."""
+    try:
+        return msgspec.json.decode(body, type=_Refusal)
+    except MALFORMED:
+        return _Refusal(body[:200].decode(errors="replace"))

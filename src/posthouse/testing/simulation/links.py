@@ -138,6 +138,10 @@ class ClientEnd:
         """End the connection politely; nothing is heard of it any more."""
         self.abort()
 
+    def reject(self) -> None:
+        """End a connection whose other end broke the protocol."""
+        self.abort()
+
     def abort(self) -> None:
         """Drop the connection without a word."""
         if self._receiver is not None:
