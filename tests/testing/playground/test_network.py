@@ -33,6 +33,7 @@ async def test_a_host_that_is_cut_off_is_so_in_what_leads_to_it_and_in_what_it_b
     assert net.verdict("it", "other") == into_it
     assert net.verdict("other", "it") == out_of_it
     assert net.verdict("other", "another") == NONE
+    assert net.concerns("other"), "it may be the one that began the connection"
     assert net.cut_of("it") == way
     await net.heal("it")
     assert net.verdict("it", "other") == NONE
@@ -49,6 +50,7 @@ async def test_a_host_may_be_cut_off_from_some_only(way: Way, into_it: Faults, o
     assert net.verdict("cache", "it") == out_of_it
     assert net.verdict("it", "other") == net.verdict("other", "it") == net.verdict("it", "it") == NONE
     assert (net.cut_of("it"), net.cut_of("cache")) == ("some", "")
+    assert [net.concerns(target) for target in ("it", "cache", "other")] == [True, True, False]
     await net.heal("it")
     assert net.verdict("it", "cache") == NONE
 

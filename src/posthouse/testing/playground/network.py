@@ -1,7 +1,8 @@
 """The playground's network, when it is `proxied`: a fault proxy stands before every server, and a host can be cut off.
 
 A connection belongs to two hosts: the one it leads to, by its proxy, and the one it comes from, found through the
-process that holds its other end. That is looked up only while something is cut, so an unharmed network costs little.
+process that holds its other end. That is looked up only where a fault may concern it: a look takes time, for which no
+connection should wait that nothing is wrong with.
 Both its ports name a connection: the kernel gives one port to several that lead elsewhere.
 Belongs to one event loop.
 """
@@ -106,12 +107,16 @@ class Network:
 
     def _judge_of(self, target: str, port: int) -> Judge:
         async def judge(source: int) -> Faults:
-            if not self._cut and not self._slow and not self._links:
+            if not self.concerns(target):
                 return NONE
             await self._look()
             return self.verdict(target, self._origins.get((source, port), ""))
 
         return judge
+
+    def concerns(self, target: str) -> bool:
+        """Whether any connection to `target` may suffer something now."""
+        return bool(self._cut or self._slow) or any(target in link for link in self._links)
 
     def verdict(self, target: str, origin: str) -> Faults:
         """What a connection to `target` suffers that comes from `origin`."""
