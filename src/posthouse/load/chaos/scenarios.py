@@ -18,10 +18,14 @@ def _proxied(plan: Plan) -> Plan:
 
 
 def _acting(plan: Plan) -> Plan:
-    """Nodes that drain themselves when they alone are sick: by default they would only say that they would."""
-    return replace(
-        plan, proxied=True, settings={"remedies.mode": "act", "remedies.drain_after_s": wires.DRAIN_AFTER_S}
-    )
+    """Nodes that drain themselves when they alone are sick: by default they would only say that they would. Often
+    enough that several runs find none of them without an allowance."""
+    settings = {
+        "remedies.mode": "act",
+        "remedies.drain_after_s": wires.DRAIN_AFTER_S,
+        "remedies.per_hour": 600,
+    }
+    return replace(plan, proxied=True, settings=settings)
 
 
 def _why_no_balancer() -> str:
