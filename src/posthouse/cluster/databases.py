@@ -5,6 +5,7 @@ soon as it is back; until then whoever asks it is refused at once.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import TypeVar
@@ -25,7 +26,7 @@ RETRY_S = 0.05
 SCATTER_TIMEOUT_S = 2.0
 """How long the others wait for one database that does not answer."""
 AWAY_S = 1.0
-"""How long a database that did not answer in time is not waited for again."""
+"""How often a database that did not answer in time is asked again. Until it has answered nobody waits for it."""
 REFRESH_INTERVAL_S = 5.0
 STRANGER = (
     "it is empty, and another one than before: restore the one that had this name, or correct its address"
@@ -47,7 +48,7 @@ class Databases:
         self.opened: dict[str, Database] = {}
         self._problems: dict[str, str] = {}
         self._epochs: dict[str, str] = {}
-        self._away_until: dict[str, float] = {}
+        self._silent: dict[str, asyncio.Task[None]] = {}
         self._refreshing: asyncio.Task[None] | None = None
         self._dealt = False
         self.on_open: Callable[[str, Database], Awaitable[None]] = _nothing
@@ -85,8 +86,9 @@ class Databases:
             raise StorageUnavailable(f"the first start needs every database, to deal the shards. {reasons}")
 
     async def close(self) -> None:
-        if self._refreshing is not None:
-            self._refreshing.cancel()
+        for task in (self._refreshing, *self._silent.values()):
+            if task is not None:
+                task.cancel()
         await asyncio.gather(*(database.close() for database in self.named.values()))
 
     async def run(self) -> None:
@@ -213,16 +215,31 @@ class Databases:
         timeout_s: float | None = SCATTER_TIMEOUT_S,
     ) -> R | StorageError:
         """The answer, or why there is none: soon, so that one database that hangs does not keep the others waiting."""
-        if timeout_s is not None and self._clock.monotonic() < self._away_until.get(name, 0.0):
+        if timeout_s is not None and name in self._silent:
             return StorageUnavailable(f"the database {name} did not answer a moment ago")
         try:
             async with asyncio.timeout(timeout_s):
                 return await ask(self.get(name))
         except TimeoutError:
-            self._away_until[name] = self._clock.monotonic() + AWAY_S
+            if name not in self._silent:
+                self._silent[name] = start(self._listen(name))
             return StorageUnavailable(f"the database {name} did not answer within {timeout_s} s")
         except StorageError as error:
             return error
+
+    async def _listen(self, name: str) -> None:
+        """Ask a silent database until it says something, be it that it cannot answer."""
+        answered = False
+        try:
+            while not answered:
+                await self._clock.sleep(AWAY_S)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(SCATTER_TIMEOUT_S):
+                        with contextlib.suppress(StorageError):
+                            await self.get(name).charter()
+                        answered = True
+        finally:
+            del self._silent[name]
 
     async def wait_reload(self, attempt: int) -> None:
         """Load the map anew, before the n-th repetition of a question."""
