@@ -55,6 +55,9 @@ class FakeDatabase:
         self.summaries_items: list[Summary] = []
         self.dark: set[str] = set()
         """Conversations whose database cannot be asked now."""
+        self.hung: set[str] = set()
+        """Conversations whose database does not answer until `answering` is set."""
+        self.answering = asyncio.Event()
         self._gates: dict[str, asyncio.Event] = {}
 
     # What the test does
@@ -112,6 +115,8 @@ class FakeDatabase:
         return await self._answer("memberships", said)
 
     async def heads(self, app: str, convs: Sequence[str]) -> dict[str, int | None]:
+        if self.hung.intersection(convs):
+            await self.answering.wait()
         heads = {
             conv: None if conv in self.dark else len(self.logs[conv]) for conv in convs if self.logs.get(conv)
         }

@@ -134,6 +134,7 @@ class Hall:
         rates: Rates | None = None,
         limits: GatewayLimits | None = None,
         commit_limits: CommitLimits | None = None,
+        place_of: Callable[[str, str], str] = lambda app, log: "",
     ) -> None:
         self.clock = ManualClock()
         self.database = FakeDatabase()
@@ -156,6 +157,7 @@ class Hall:
             Admission(rates or Rates(), self.clock.monotonic()),
             self.clock,
             limits or GatewayLimits(),
+            place_of=place_of,
         )
         publisher.local = self.gateway.notes.hear
 
@@ -205,9 +207,10 @@ async def hall(
     rates: Rates | None = None,
     limits: GatewayLimits | None = None,
     commit_limits: CommitLimits | None = None,
+    place_of: Callable[[str, str], str] = lambda app, log: "",
 ) -> AsyncIterator[Hall]:
     """An open hall."""
-    hall = Hall(rates, limits, commit_limits)
+    hall = Hall(rates, limits, commit_limits, place_of)
     await hall.gateway.load_blocked([APP])
     hall.tasks.supervise("commit", hall.commit.run)
     try:

@@ -389,6 +389,24 @@ async def test_a_renewal_that_is_not_ours_is_refused_and_the_session_goes_on(oth
         assert (ann.ended, ann.session.expires_s) == (0, before)
 
 
+async def test_a_database_that_does_not_answer_keeps_what_lies_in_others_waiting_only_for_a_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("posthouse.gateway.entrance.PATIENCE_S", 0.0)
+    async with hall(place_of=lambda app, log: "b" if log == "hung" else "a") as it:
+        it.database.found("c", "ann")
+        it.database.found("hung", "ann")
+        it.database.hung.add("hung")
+        ann = await it.enter("ann")
+        it.tell(it.database.message("c"))
+        assert ann.entries() == [("c", 2)]
+        it.database.answering.set()
+        await settled()
+        await it.clock.advance(RETRY_INTERVAL_S)
+        await settled()
+        assert ann.heard("heads") == [{"t": "heads", "heads": {"hung": 1}}]
+
+
 async def test_a_conversation_that_nobody_can_say_anything_about_keeps_nobody_out() -> None:
     """Unknown is not none: the session is let in, and told how far the log goes once its database can be asked."""
     async with hall() as it:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from posthouse.kit.clock import ManualClock
-from posthouse.messaging.gather import QUERIES_BURST, QUERIES_PER_S, Gather
+from posthouse.messaging.gather import QUERIES_BURST, QUERIES_PER_S, Gather, Gathers
 
 
 class Source:
@@ -72,3 +72,48 @@ async def test_many_queries_in_a_row_are_paced_so_that_more_keys_share_one() -> 
     await clock.advance(0.6 / QUERIES_PER_S)
     await asyncio.gather(*following)
     assert source.asked == [("a", [1, 2, 3])]
+
+
+class Places(Source):
+    """Keys lie in two places, the odd ones in one that hangs until told otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = asyncio.Event()
+
+    async def load(self, scope: str, keys: list[int]) -> dict[int, str]:
+        if any(key % 2 for key in keys):
+            await self.answers.wait()
+        return await super().load(scope, keys)
+
+    def gathers(self) -> Gathers[int, str]:
+        return Gathers(self.load, ManualClock(), lambda app, key: "odd" if key % 2 else "even", keys_max=100)
+
+
+async def test_a_place_that_hangs_keeps_no_question_to_another_one_waiting() -> None:
+    places = Places()
+    gathers = places.gathers()
+    hanging = asyncio.ensure_future(gathers.get("a", [1]))
+    await asyncio.sleep(0)
+    assert await gathers.get("a", [2, 4]) == {2: "a2", 4: "a4"}
+    places.answers.set()
+    assert await hanging == {1: "a1"}
+    assert gathers.loads == 2
+
+
+async def test_whoever_has_no_patience_is_told_what_there_is_once_one_place_has_answered() -> None:
+    places = Places()
+    gathers = places.gathers()
+    assert await gathers.get("a", [1, 2, 3], 0.0) == {1: None, 2: "a2", 3: None}
+    asking = asyncio.ensure_future(gathers.get("a", [1, 2, 3]))
+    places.answers.set()
+    assert await asking == {1: "a1", 2: "a2", 3: "a3"}
+    assert await gathers.get("a", []) == {}
+
+
+async def test_a_place_that_fails_fails_the_whole_question() -> None:
+    places = Places()
+    places.broken = True
+    places.answers.set()
+    with pytest.raises(OSError, match="no"):
+        await places.gathers().get("a", [1, 2])

@@ -149,6 +149,7 @@ class Parts:
             clock,
             gateway_limits(config),
             self.hearing,
+            ports.owner,
         )
         self.balancing = Balancing(
             config,

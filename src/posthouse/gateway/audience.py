@@ -15,7 +15,7 @@ from posthouse.kit.log import logger
 from posthouse.kit.tasks import Tasks
 from posthouse.messaging.bodies import account_body, users_of
 from posthouse.messaging.fanout import Arrival, Room, Rooms
-from posthouse.messaging.gather import Gather
+from posthouse.messaging.gather import Gathers
 from posthouse.messaging.hearing import Hearing
 from posthouse.messaging.notes import CursorsNote, EntryNote, Handlers, HeadsNote
 from posthouse.model.entry import ACCOUNT_JOINED, ACCOUNT_LEFT, MEMBER_LEFT, Entry
@@ -47,11 +47,16 @@ class Audience:
         sessions: Mapping[str, Session],
         hearing: Hearing,
         handlers: Handlers,
+        place_of: Callable[[str, str], str],
     ) -> None:
         self.rooms: Rooms[Session] = Rooms()
-        self.heads: Gather[str, int | None] = Gather(log.heads, clock, keys_max=5_000)
-        self.inboxes: Gather[str, Inbox | None] = Gather(self._load_inboxes, clock, keys_max=500)
-        self.memberships: Gather[UserConv, int | None] = Gather(self._load_memberships, clock, keys_max=5_000)
+        self.heads: Gathers[str, int | None] = Gathers(log.heads, clock, place_of, keys_max=5_000)
+        self.inboxes: Gathers[str, Inbox | None] = Gathers(
+            self._load_inboxes, clock, lambda app, user: place_of(app, account_id(user)), keys_max=500
+        )
+        self.memberships: Gathers[UserConv, int | None] = Gathers(
+            self._load_memberships, clock, lambda app, pair: place_of(app, pair[1]), keys_max=5_000
+        )
         self.deliveries = 0
         self.gaps = 0
         self._log = log
@@ -76,10 +81,16 @@ class Audience:
         return inbox
 
     async def follow(
-        self, app: str, user: str, sessions: Sequence[Session], convs: Sequence[str]
+        self,
+        app: str,
+        user: str,
+        sessions: Sequence[Session],
+        convs: Sequence[str],
+        patience_s: float | None = None,
     ) -> dict[str, int | None]:
         """Let sessions of one user into those conversations that they are a member of; returns heads, None where a
-        database cannot say now: there they are let in as well, and `complete` finds out. They receive nothing yet.
+        database cannot say now: there they are let in as well, and `complete` finds out. They receive nothing yet. Once
+        one database has answered, the others have `patience_s`.
 
         First the routes stand, then heads are read, then where the membership begins. So a leaving is either in the
         last answer, or before that beginning, which the room covers, or beyond it and the head, where it meets the
@@ -89,11 +100,12 @@ class Audience:
         missing = bool(convs)
         while missing:
             await self._occupy(sessions, convs)
-            heads = await self.heads.get(app, convs)
+            heads = {} | await self.heads.get(app, convs, patience_s)
             for conv, head in heads.items():
                 self._learn(self.rooms.get((app, conv)), head)
-            since = await self._member_since(app, user, convs)
-            for conv in dict.fromkeys(convs):
+            known = [conv for conv in dict.fromkeys(convs) if heads.get(conv, 0) is not None]
+            since = await self._member_since(app, user, known, patience_s)
+            for conv in known:
                 self._cover(app, conv, sessions, since[conv])
             heads |= {conv: None for conv, joined_seq in since.items() if joined_seq is None}
             followed = {conv for conv, joined_seq in since.items() if joined_seq}
@@ -229,11 +241,11 @@ class Audience:
             room.learn(head)
             self._read_if_behind(room)
 
-    async def _member_since(self, app: str, user: str, convs: Sequence[str]) -> dict[str, int | None]:
-        pairs = [(user, conv) for conv in convs]
-        return {
-            conv: joined_seq for (_, conv), joined_seq in (await self.memberships.get(app, pairs)).items()
-        }
+    async def _member_since(
+        self, app: str, user: str, convs: Sequence[str], patience_s: float | None = None
+    ) -> dict[str, int | None]:
+        said = await self.memberships.get(app, [(user, conv) for conv in convs], patience_s)
+        return {conv: joined_seq for (_, conv), joined_seq in said.items()}
 
     async def _load_inboxes(self, app: str, users: list[str]) -> dict[str, Inbox | None]:
         return dict(zip(users, await self._log.inboxes(app, users), strict=True))

@@ -28,6 +28,8 @@ HEARTBEAT_S_MAX = 300
 SDK_BYTES_MAX = 100
 RETURN_MS = 1_000
 CROWDED_RETURN_S = 60.0
+PATIENCE_S = 0.5
+"""What lies in a database that has not answered so long after another one is completed later."""
 UNKNOWN = "the database that holds this user's conversations cannot be asked now"
 
 
@@ -236,7 +238,7 @@ class Entrance:
             if inbox is not None
             else [log for log in positions or () if account_user(log) is None]
         )
-        heads = await audience.follow(app, session.user, [session], convs)
+        heads = await audience.follow(app, session.user, [session], convs, PATIENCE_S)
         heads[account_id(session.user)] = inbox.account_head if inbox is not None else None
         while lacking := [room.key[1] for room in session.rooms if room.key[1] not in heads]:
             none: dict[str, int | None] = dict.fromkeys(lacking, 0)

@@ -41,7 +41,8 @@ RETURN_WITHIN_MS = 5_000
 
 
 class Gateway:
-    """Sessions of one node. `node` is the name by which the bus reaches it."""
+    """Sessions of one node. `node` is the name by which the bus reaches it, `place_of(app, log)` that of the database
+    which holds a log, so that none waits for another."""
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class Gateway:
         clock: Clock,
         limits: GatewayLimits,
         hearing: Hearing | None = None,
+        place_of: Callable[[str, str], str] = lambda app, log: "",
     ) -> None:
         self.node = node
         self.commit = commit
@@ -70,7 +72,7 @@ class Gateway:
         self.hearing = hearing or Hearing((SOURCE,), clock.monotonic)
         self.notes = Handlers()
         self.audience = Audience(
-            node, database, routes, self.tasks, clock, self.sessions, self.hearing, self.notes
+            node, database, routes, self.tasks, clock, self.sessions, self.hearing, self.notes, place_of
         )
         self.blocklist = Blocklist(database, self.notes, self.audience.sessions_of)
         self.devices = Devices(clock, self.notes)

@@ -1,7 +1,8 @@
 """Batched loading: while one query is in flight the following keys gather, and go out together.
 
 Where that is not enough, as queries are fast and keys come one by one, many queries in a row are paced, so that more
-keys gather: ten thousand sessions that resume at once cost a few hundred. One `Gather` per kind of question.
+keys gather: ten thousand sessions that resume at once cost a few hundred. One `Gather` per kind of question and place:
+a database that hangs keeps no question to another one waiting.
 """
 
 import asyncio
@@ -89,6 +90,64 @@ class Gather(Generic[K, V]):
                 if not future.done():
                     future.set_exception(error)
             return None
+
+
+class Gathers(Generic[K, V]):
+    """One `Gather` for each place: `place_of(app, key)` says where a key lies."""
+
+    def __init__(
+        self,
+        load: Callable[[str, list[K]], Awaitable[Mapping[K, V]]],
+        clock: Clock,
+        place_of: Callable[[str, K], str],
+        keys_max: int,
+    ) -> None:
+        self._load = load
+        self._clock = clock
+        self._keys_max = keys_max
+        self._place_of = place_of
+        self._gathers: dict[str, Gather[K, V]] = {}
+
+    @property
+    def loads(self) -> int:
+        """How many questions were put."""
+        return sum(gather.loads for gather in self._gathers.values())
+
+    async def get(
+        self, app: str, keys: Sequence[K], patience_s: float | None = None
+    ) -> dict[K, V] | dict[K, V | None]:
+        """As `Gather.get`. Once one place has answered, the others have `patience_s`; then their keys are None."""
+        groups: dict[str, list[K]] = {}
+        for key in keys:
+            groups.setdefault(self._place_of(app, key), []).append(key)
+        if len(groups) == 1:
+            (place,) = groups
+            return await self._of(place).get(app, keys)
+        asked = {start(self._of(place).get(app, own)): own for place, own in groups.items()}
+        return await _answered(asked, patience_s) if asked else {}
+
+    def _of(self, place: str) -> Gather[K, V]:
+        if place not in self._gathers:
+            self._gathers[place] = Gather(self._load, self._clock, self._keys_max)
+        return self._gathers[place]
+
+
+async def _answered(
+    asked: Mapping[asyncio.Task[dict[K, V]], list[K]], patience_s: float | None
+) -> dict[K, V | None]:
+    found: dict[K, V | None] = {}
+    try:
+        await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(asked, timeout=patience_s)
+    finally:
+        for task in asked:
+            task.cancel()
+    errors = [error for task in asked if task.done() and (error := task.exception()) is not None]
+    if errors:
+        raise errors[0]
+    for task, keys in asked.items():
+        found |= task.result() if task.done() else dict.fromkeys(keys)
+    return found
 
 
 def _answer(group: Waiting[K, V], found: Mapping[K, V]) -> None:

@@ -196,7 +196,7 @@ def resume_in_any_epoch(check: Any) -> Any:
     return checked
 
 
-async def read_heads_first(audience: Any, app: str, user: str, sessions: Any, convs: Any) -> Any:
+async def read_heads_first(audience: Any, app: str, user: str, sessions: Any, convs: Any, *_: Any) -> Any:
     """How far logs go is asked before anybody hears of them for these sessions."""
     heads = dict(await audience.heads.get(app, convs)) if convs else {}
     await audience._occupy(sessions, convs)
