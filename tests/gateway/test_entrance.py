@@ -407,6 +407,26 @@ async def test_a_database_that_does_not_answer_keeps_what_lies_in_others_waiting
         assert ann.heard("heads") == [{"t": "heads", "heads": {"hung": 1}}]
 
 
+async def test_who_resumes_does_not_wait_for_the_database_of_their_own_account(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("posthouse.gateway.entrance.PATIENCE_S", 0.0)
+    async with hall(place_of=lambda app, log: "b" if log == "~ann" else "a") as it:
+        it.database.found("c", "ann")
+        it.database.hold("inboxes")
+        ann = await it.enter("ann", resume=it.resume("ann", c=1, account_ann=1))
+        it.tell(it.database.message("c"))
+        assert ann.entries() == [("c", 2)]
+        await settled()
+        it.database.found("d", "ann")
+        it.database.release("inboxes")
+        await it.clock.advance(RETRY_INTERVAL_S)
+        await settled()
+        assert ann.heard("heads") == [{"t": "heads", "heads": {"~ann": 2, "d": 1}}]
+        it.tell(it.database.message("d"))
+        assert ann.entries("d") == [("d", 2)]
+
+
 async def test_a_conversation_that_nobody_can_say_anything_about_keeps_nobody_out() -> None:
     """Unknown is not none: the session is let in, and told how far the log goes once its database can be asked."""
     async with hall() as it:

@@ -71,10 +71,12 @@ class Audience:
 
     # Who follows what -----------------------------------------------------------------------------------------
 
-    async def settle(self, session: Session) -> Inbox | None:
-        """Let a session into its user's account log; returns what the user follows, read after the route stood. None
-        when the database that holds it cannot be asked now."""
+    async def settle(self, session: Session) -> None:
+        """Let a session into its user's account log; returns once the route stands."""
         await self._occupy([session], [account_id(session.user)])
+
+    async def inbox(self, session: Session) -> Inbox | None:
+        """What the user of a session that has settled follows. None when the database that holds it cannot be asked."""
         inbox = (await self.inboxes.get(session.app, [session.user]))[session.user]
         if inbox is not None:
             self._learn(self.rooms.get((session.app, account_id(session.user))), inbox.account_head)
@@ -140,7 +142,8 @@ class Audience:
         found: dict[str, int | None] = {}
         wanted = [conv for conv in convs if conv != account]
         if account in convs:
-            inbox = await self.settle(session)
+            await self.settle(session)
+            inbox = await self.inbox(session)
             found[account] = None if inbox is None else inbox.account_head
             followed = _followed(session)
             wanted += [conv for conv in inbox.convs if conv not in followed] if inbox is not None else []

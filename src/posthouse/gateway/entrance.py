@@ -1,9 +1,10 @@
 """The way in: a `hello` is checked, the session's rooms are registered, then what it missed is read.
 
-In this order, so that nothing falls between: account room, inbox, conversations' rooms, membership, heads. What is
+In this order, so that nothing falls between: account room, then inbox; conversations' rooms, heads, membership. What is
 committed after the heads were read arrives live.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -15,7 +16,7 @@ from posthouse.gateway.limits import GatewayLimits
 from posthouse.gateway.session import Session
 from posthouse.health.report import CANARY_APP
 from posthouse.kit.clock import Clock
-from posthouse.kit.tasks import Tasks
+from posthouse.kit.tasks import Tasks, abandon, start
 from posthouse.model.errors import ModelError
 from posthouse.model.ids import account_id, account_user, check_id
 from posthouse.protocol.codes import Code
@@ -227,18 +228,22 @@ class Entrance:
         """The heads of all the logs that the session has come to follow, read after their routes stood.
 
         One dead database keeps nobody out but those of its own users who start afresh: who resumes names the
-        conversations. What it holds is unknown, and completed later.
+        conversations, which are asked for beside the inbox. What it holds is unknown, and completed later.
         """
         audience, app = self._audience, session.app
-        inbox = await audience.settle(session)
+        await audience.settle(session)
+        asking = start(audience.inbox(session))
+        try:
+            known = [log for log in positions or () if account_user(log) is None]
+            heads = await audience.follow(app, session.user, [session], known, PATIENCE_S)
+            await asyncio.wait([asking], timeout=PATIENCE_S if known else None)
+        finally:
+            abandon(asking)
+        inbox = asking.result() if asking.done() else None
         if inbox is None and positions is None:
             raise StorageUnavailable(UNKNOWN)
-        convs = (
-            inbox.convs
-            if inbox is not None
-            else [log for log in positions or () if account_user(log) is None]
-        )
-        heads = await audience.follow(app, session.user, [session], convs, PATIENCE_S)
+        more = [conv for conv in inbox.convs if conv not in heads] if inbox is not None else []
+        heads |= await audience.follow(app, session.user, [session], more, PATIENCE_S)
         heads[account_id(session.user)] = inbox.account_head if inbox is not None else None
         while lacking := [room.key[1] for room in session.rooms if room.key[1] not in heads]:
             none: dict[str, int | None] = dict.fromkeys(lacking, 0)

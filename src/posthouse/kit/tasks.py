@@ -21,6 +21,12 @@ def start(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     return asyncio.get_running_loop().create_task(work)
 
 
+def abandon(task: asyncio.Task[Any]) -> None:
+    """Nobody waits for its result any more. One that has failed is not reported as never heard of."""
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    task.cancel()
+
+
 async def wait_event(event: asyncio.Event, seconds: float, clock: Clock) -> None:
     """Return when `event` is set or `seconds` have passed, whichever is first."""
     waiting = (start(_waited(event)), start(clock.sleep(seconds)))

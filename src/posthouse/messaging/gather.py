@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from posthouse.kit.clock import Clock
 from posthouse.kit.limits import TokenBucket
-from posthouse.kit.tasks import start
+from posthouse.kit.tasks import abandon, start
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -141,7 +141,7 @@ async def _answered(
         await asyncio.wait(asked, timeout=patience_s)
     finally:
         for task in asked:
-            task.cancel()
+            abandon(task)
     errors = [error for task in asked if task.done() and (error := task.exception()) is not None]
     if errors:
         raise errors[0]
