@@ -1,9 +1,8 @@
 """The playground's network, when it is `proxied`: a fault proxy stands before every server, and a host can be cut off.
 
 A connection belongs to two hosts: the one it leads to, by its proxy, and the one it comes from, found through the
-process that holds its other end. That is looked up only where a fault may concern it: a look takes time, for which no
-connection should wait that nothing is wrong with.
-Both its ports name a connection: the kernel gives one port to several that lead elsewhere.
+process that holds its other end. That is looked up only where a fault may concern it, as a look takes time. Both its
+ports name a connection: the kernel gives one port to several that lead elsewhere.
 Belongs to one event loop.
 """
 
