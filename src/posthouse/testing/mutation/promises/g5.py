@@ -134,6 +134,15 @@ SAFEGUARDS = (
         ),
     ),
     Safeguard(
+        "let-in-without-a-database-that-hangs",
+        "G5",
+        "whoever enters waits for a database that does not answer, and hears nothing of what lies in the others",
+        {"posthouse.messaging.gather:_answered": Wrapped(instead.wait_for_all)},
+        (
+            f"{_ENTRANCE}::test_a_database_that_does_not_answer_keeps_what_lies_in_others_waiting_only_for_a_moment",
+        ),
+    ),
+    Safeguard(
         "owe-what-a-database-could-not-take",
         "G5",
         "who joins while the database of their account is away never hears of it",
