@@ -73,6 +73,7 @@ class Node:
         self.appends: list[Append] = []
         self.blocked: set[tuple[str, str]] = set()
         self.readiness = Readiness(True, "the database commits")
+        self.alone = False
         self.fault: Exception | None = None
         self.registry = CollectorRegistry()
 
@@ -95,6 +96,9 @@ class Node:
     def endpoints(self, host: str, *, secure: bool, reasons: bool) -> Sequence[Endpoint]:
         found = Endpoint(f"{'wss' if secure else 'ws'}://{host}/v1/ws")
         return [msgspec.structs.replace(found, reason="the only one") if reasons else found]
+
+    def is_alone(self) -> bool:
+        return self.alone
 
     def ready(self) -> Readiness:
         return self.readiness

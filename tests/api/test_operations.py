@@ -6,6 +6,7 @@ import pytest
 from prometheus_client import Counter
 from prometheus_client.parser import text_string_to_metric_families
 
+from posthouse.api.node import ALONE_TTL_S
 from posthouse.api.settings import ApiSettings
 from posthouse.health.readiness import Part, Readiness
 from tests.api.site import ACME, ALICE, OPERATOR, Caller, Site
@@ -61,6 +62,13 @@ async def test_clients_are_told_where_to_connect_and_for_how_long(site: Site) ->
     reply = await site.get("/endpoints")
     host = site.url.removeprefix("http://")
     assert reply.body == {"endpoints": [{"url": f"ws://{host}/v1/ws", "weight": 100}], "ttl_s": 300}
+
+
+async def test_while_only_one_of_several_nodes_takes_clients_the_list_is_soon_asked_for_again(
+    site: Site,
+) -> None:
+    site.node.alone = True
+    assert (await site.get("/endpoints")).body["ttl_s"] == ALONE_TTL_S
 
 
 async def test_behind_a_proxy_that_ends_tls_the_urls_are_secure(site: Site) -> None:

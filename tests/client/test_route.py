@@ -53,11 +53,11 @@ def test_a_list_of_nothing_but_last_resorts_is_used() -> None:
     assert tried(a_route(FRONT)) == [FRONT.url, OWN]
 
 
-def test_an_endpoint_that_failed_in_this_outage_is_left_out_until_all_have() -> None:
+def test_an_endpoint_that_failed_in_this_outage_comes_last_until_all_have() -> None:
     route = a_route(A, B)
     route.fail(A.url, 0.0, 0.5)
     assert route.has_other(0.0)
-    assert tried(route) == [B.url, OWN]
+    assert tried(route) == [B.url, OWN, A.url]
     route.fail(B.url, 0.0, 0.5)
     route.fail(OWN, 0.0, 0.5)
     assert not route.has_other(0.0)
@@ -98,13 +98,23 @@ def test_a_breaker_opens_after_failures_in_a_row_is_kept_over_sessions_and_lets_
     for _ in range(FAILURES_TO_OPEN):
         route.fail(A.url, 100.0, 1.0)
         route.stand(0.0, 0.5)
-    assert tried(route, 100.0) == [B.url, OWN]
-    assert tried(route, 100.0 + OPEN.first_s - 0.1) == [B.url, OWN]
+    assert tried(route, 100.0) == [B.url, OWN, A.url]
+    assert tried(route, 100.0 + OPEN.first_s - 0.1) == [B.url, OWN, A.url]
     assert tried(route, 100.0 + OPEN.first_s) == [A.url, B.url, OWN]
     route.fail(A.url, 200.0, 1.0)
     route.stand(0.0, 0.5)
-    assert tried(route, 200.0 + OPEN.first_s) == [B.url, OWN], "a probe that fails opens it for longer"
+    assert tried(route, 200.0 + OPEN.first_s) == [B.url, OWN, A.url], "a probe that fails opens it for longer"
     assert tried(route, 200.0 + 2 * OPEN.first_s) == [A.url, B.url, OWN]
+
+
+def test_who_sent_the_client_away_has_not_failed() -> None:
+    """It is not gone back to in this outage, and welcome in the next."""
+    route = a_route(A, B)
+    for _ in range(FAILURES_TO_OPEN + 1):
+        route.leave(A.url)
+        assert tried(route) == [B.url, OWN, A.url]
+        route.stand(0.0, 0.5)
+    assert tried(route) == [A.url, B.url, OWN]
 
 
 def test_a_session_that_lasted_forgives_what_was_before() -> None:
@@ -200,7 +210,7 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.floats(0, 0.999))
-def test_there_is_always_somewhere_to_go_each_endpoint_once_and_what_failed_only_when_nothing_else_is_left(
+def test_there_is_always_somewhere_to_go_each_endpoint_once_and_what_failed_after_all_others(
     steps: list[tuple[str, str, float]], uniform: float
 ) -> None:
     route, now, failed = a_route(A, B, C, FRONT), 0.0, set[str]()
@@ -225,7 +235,8 @@ def test_there_is_always_somewhere_to_go_each_endpoint_once_and_what_failed_only
             assert candidates[0] == url
             assert len(candidates) == len(set(candidates)) <= CANDIDATES_MAX
             if other:
-                assert not failed & set(candidates[1:])
+                places = [each in failed for each in candidates[1:]]
+                assert places == sorted(places)
             else:
                 failed.clear()
     assert route.candidates(now, lambda: uniform)

@@ -55,9 +55,8 @@ class FakeDatabase:
         self.summaries_items: list[Summary] = []
         self.dark: set[str] = set()
         """Conversations whose database cannot be asked now."""
-        self.hung: set[str] = set()
-        """Conversations whose database does not answer until `answering` is set."""
-        self.answering = asyncio.Event()
+        self.waiting: dict[tuple[str, str], asyncio.Event] = {}
+        """Questions about logs whose database answers by what stands once the event is set."""
         self._gates: dict[str, asyncio.Event] = {}
 
     # What the test does
@@ -99,9 +98,14 @@ class FakeDatabase:
         for user in users:
             self.account_joined(user, conv)
 
+    def delay(self, question: str, log: str) -> asyncio.Event:
+        """Let a question about a log wait from now on, until the event is set."""
+        return self.waiting.setdefault((question, log), asyncio.Event())
+
     # What the gateway asks
 
     async def inboxes(self, app: str, users: Sequence[str]) -> list[Inbox | None]:
+        await self._wait("inboxes", list(map(account_id, users)))
         inboxes = [
             None
             if account_id(user) in self.dark
@@ -111,12 +115,12 @@ class FakeDatabase:
         return await self._answer("inboxes", inboxes)
 
     async def memberships(self, app: str, pairs: Sequence[UserConv]) -> list[int | None]:
+        await self._wait("memberships", [conv for _, conv in pairs])
         said = [None if conv in self.dark else self.members[conv].get(user, 0) for user, conv in pairs]
         return await self._answer("memberships", said)
 
     async def heads(self, app: str, convs: Sequence[str]) -> dict[str, int | None]:
-        if self.hung.intersection(convs):
-            await self.answering.wait()
+        await self._wait("heads", convs)
         heads = {
             conv: None if conv in self.dark else len(self.logs[conv]) for conv in convs if self.logs.get(conv)
         }
@@ -161,6 +165,11 @@ class FakeDatabase:
 
     async def blocked(self, app: str) -> list[str]:
         return await self._answer("blocked", list(self.blocked_users))
+
+    async def _wait(self, question: str, logs: Sequence[str]) -> None:
+        for log in logs:
+            if (event := self.waiting.get((question, log))) is not None:
+                await event.wait()
 
     async def _answer(self, question: str, answer: T) -> T:
         self.asked[question] += 1

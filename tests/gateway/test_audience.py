@@ -436,6 +436,20 @@ async def test_who_came_back_between_two_questions_hears_nothing_of_the_time_awa
         assert ann.entries("c") == [("c", 5), ("c", 6)]
 
 
+async def test_who_came_back_in_the_very_next_entry_is_not_removed_by_the_one_before() -> None:
+    async with hall() as it:
+        it.database.found("c", "ann", "ben")
+        ann = await it.enter("ann")
+        it.database.leave("c", "ann")
+        it.database.join("c", "ann")
+        it.tell(it.database.account_joined("ann", "c"))
+        await settled()
+        it.tell(it.database.message("c"))
+        await settled()
+        assert ann.entries("c") == [("c", 3), ("c", 4)]
+        assert await follows(it, ann) == ["c"]
+
+
 async def test_who_came_back_is_not_removed_by_an_earlier_leaving_that_the_room_reads_late() -> None:
     """Its hint was lost, and the account log's news of the joining were faster."""
     async with hall() as it:

@@ -396,11 +396,11 @@ async def test_a_database_that_does_not_answer_keeps_what_lies_in_others_waiting
     async with hall(place_of=lambda app, log: "b" if log == "hung" else "a") as it:
         it.database.found("c", "ann")
         it.database.found("hung", "ann")
-        it.database.hung.add("hung")
+        answering = it.database.delay("heads", "hung")
         ann = await it.enter("ann")
         it.tell(it.database.message("c"))
         assert ann.entries() == [("c", 2)]
-        it.database.answering.set()
+        answering.set()
         await settled()
         await it.clock.advance(RETRY_INTERVAL_S)
         await settled()

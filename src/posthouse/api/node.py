@@ -11,6 +11,10 @@ from posthouse.protocol.codes import Code
 
 _HOST = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
 
+ALONE_TTL_S = 5
+"""How long a list is good for that names one of several nodes, while the others are away or take no clients: whoever
+knows no other endpoint has nowhere to go when that one dies."""
+
 routes = Routes()
 
 
@@ -21,4 +25,5 @@ async def list_endpoints(call: Call) -> Endpoints:
         raise ApiError(Code.INVALID_REQUEST, "the Host header names no host")
     service = call.context.service
     found = service.endpoints(call.host, secure=call.secure, reasons=call.is_operator)
-    return Endpoints(endpoints=tuple(found), ttl_s=call.context.settings.endpoints_ttl_s)
+    ttl_s = call.context.settings.endpoints_ttl_s
+    return Endpoints(endpoints=tuple(found), ttl_s=min(ttl_s, ALONE_TTL_S) if service.is_alone() else ttl_s)

@@ -72,6 +72,10 @@ class Service(Protocol):
         public URL. `reasons`: say why."""
         ...
 
+    def is_alone(self) -> bool:
+        """True when one node takes all clients although there are others: who hears of one only asks again soon."""
+        ...
+
     def ready(self) -> Readiness:
         """Whether this node should get traffic."""
         ...

@@ -106,6 +106,12 @@ class Balancing:
         listed += [Endpoint(front, 0, LAST_RESORT)] if front else []
         return listed if reasons else [replace(each, reason=UNSET) for each in listed]
 
+    @property
+    def alone(self) -> bool:
+        """Whether no two of several nodes take clients now."""
+        nodes = self._picture().nodes
+        return len(nodes) > 1 and sum(view.takes_clients for view in nodes) < 2
+
     def elsewhere(self) -> Place:
         """Another node for one client, by the policy; a place without endpoint when there is none."""
         decision = self._look().choose(self._rng.random(), self._clock.monotonic(), {self.node})

@@ -60,6 +60,10 @@ class NodeService:
         """The nodes, the best for whoever asks first."""
         return self._balancing.endpoints(host, secure=secure, reasons=reasons)
 
+    def is_alone(self) -> bool:
+        """As far as this node knows of the others."""
+        return self._balancing.alone
+
     def ready(self) -> Readiness:
         """The last verdict on this node."""
         return self._probes.readiness()

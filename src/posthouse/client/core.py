@@ -47,6 +47,10 @@ REQUESTS_RESERVED = 10
 RENEW_AGAIN_S = 5.0
 
 
+SENT_AWAY = (Code.DRAINING, Code.REBALANCED, Code.NODE_STOPPING)
+"""Endings by which a node that is well sends its clients elsewhere."""
+
+
 class Core:
     """One client's state. Every method is called on one thread; none blocks."""
 
@@ -299,6 +303,9 @@ class Core:
         if self.connection.state is not State.CONNECTING:
             if action_of(ending.code) is After.REAUTHENTICATE:
                 route.prefer(route.current)
+            elif ending.code in SENT_AWAY:
+                route.leave(route.current)
+                route.doubt(now, self._uniform())
             else:
                 route.fail(route.current, now, self._uniform())
                 route.doubt(now, self._uniform())

@@ -1,8 +1,8 @@
 """Where one client goes: the endpoints it knows, which of them failed, and in what order to try them. Pure.
 
 Each endpoint has a circuit breaker, kept over sessions: after `FAILURES_TO_OPEN` failures in a row the endpoint is left
-out, and longer each time; after that one attempt may probe it. When nothing else is left all are tried again, so a
-breaker never keeps a client away for good.
+out, and longer each time; after that one attempt may probe it. Behind all that may be tried the others are tried all
+the same, so a breaker never keeps a client away for good.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -144,14 +144,13 @@ class Route:
         """The endpoints of the next race, in order; never none. `draw` gives random numbers in [0, 1).
 
         First where the client was sent. Then the list's: one drawn by weight, the others by rank, those without weight
-        last. Then the addresses' own, then those of earlier lists. When nothing may be tried, everything is: at the end
-        those whose breakers are open, in the order in which they close. What failed just now may be all that is left.
+        last. Then the addresses' own, then those of earlier lists. At the end, for the case that none of these answers,
+        what may not be tried, in the order in which breakers close: what failed just now may be all that is left.
         """
         preferred, self._preferred = self._preferred, ""
-        last: list[str] = []
         if not self.has_other(now):
             self._failed.clear()
-            last = sorted(self._known(), key=self._closes_at)
+        last = sorted(self._known(), key=self._closes_at)
         weighted = [each for each in self._listed if each.weight > 0 and self.may_try(each.url, now)]
         first = [_drawn(weighted, draw())] if weighted else []
         rest = (url for url in self._known() if self.may_try(url, now))
@@ -167,6 +166,10 @@ class Route:
             self._refused[url] = None
         if url in self._known() or len(self._breakers) < 2 * ENDPOINTS_MAX:
             self._breakers.setdefault(url, Breaker()).fail(now, uniform)
+
+    def leave(self, url: str) -> None:
+        """An endpoint sent this client away, and may take it again later: nothing is wrong with it."""
+        self._failed[url] = None
 
     def stand(self, now: float, uniform: float) -> None:
         """A session stands at the current endpoint: the outage is over. Its breaker learns it only from `last`.

@@ -23,6 +23,8 @@ MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 READ_BUFFER_BYTES = 2048
 CONNECT_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 2.0
+RETRY_AFTER_MS_MAX = 3_600_000
+"""Nobody who stands in front of a node keeps a client away for longer."""
 _FOR_NOW = (408, 429)
 
 _random_bits = system_random().getrandbits
@@ -113,15 +115,18 @@ class Transport(WSListener):
 
     def close(self) -> None:
         """End the connection politely; nothing is heard of it any more."""
-        self._receiver = None
-        self._socket.send_close(WSCloseCode.OK)
-        self._socket.disconnect()
+        self._end(WSCloseCode.OK)
 
     def reject(self) -> None:
         """End a connection whose other end broke the protocol; nothing is heard of it any more."""
+        self._end(WSCloseCode.PROTOCOL_ERROR)
+
+    def _end(self, code: WSCloseCode) -> None:
+        """What is still to be written has a moment to go out."""
         self._receiver = None
-        self._socket.send_close(WSCloseCode.PROTOCOL_ERROR)
+        self._socket.send_close(code)
         self._socket.disconnect()
+        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._socket.disconnect, False)
 
     def abort(self) -> None:
         """Drop the connection without a word."""
@@ -251,12 +256,14 @@ def _refused(url: str, error: WSHandshakeError) -> ConnectFailed:
     after_s = int(wait) if wait.isascii() and wait.isdigit() else 0
     status, said = int(response.status), _said(bytes(error.raw_body or b""))
     text = f"{url} refused the connection: {status} {said.reason}".rstrip()
-    return ConnectFailed(text, said.retry_after_ms or 1000 * after_s, status)
+    retry_after_ms = min(said.retry_after_ms or 1000 * after_s, RETRY_AFTER_MS_MAX)
+    return ConnectFailed(text, retry_after_ms, status)
 
 
 def _said(body: bytes) -> _Refusal:
     """The server's words, or whatever stands in front of it has answered."""
     try:
-        return msgspec.json.decode(body, type=_Refusal)
+        said = msgspec.json.decode(body, type=_Refusal)
     except MALFORMED:
-        return _Refusal(body[:200].decode(errors="replace"))
+        said = _Refusal(body.decode(errors="replace"))
+    return _Refusal(said.reason[:200], max(0, said.retry_after_ms))

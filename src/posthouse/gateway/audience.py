@@ -74,6 +74,7 @@ class Audience:
     async def settle(self, session: Session) -> None:
         """Let a session into its user's account log; returns once the route stands."""
         await self._occupy([session], [account_id(session.user)])
+        self._place(session.app, account_id(session.user), [session], 1)
 
     async def inbox(self, session: Session) -> Inbox | None:
         """What the user of a session that has settled follows. None when the database that holds it cannot be asked."""
@@ -106,12 +107,15 @@ class Audience:
             for conv, head in heads.items():
                 self._learn(self.rooms.get((app, conv)), head)
             known = [conv for conv in dict.fromkeys(convs) if heads.get(conv, 0) is not None]
-            since = await self._member_since(app, user, known, patience_s)
-            for conv in known:
-                self._cover(app, conv, sessions, since[conv])
+
+            def heard(said: Mapping[UserConv, int | None]) -> None:
+                for (_, conv), joined_seq in said.items():
+                    self._place(app, conv, sessions, joined_seq)
+
+            since = await self._member_since(app, user, known, patience_s, heard)
             heads |= {conv: None for conv, joined_seq in since.items() if joined_seq is None}
-            followed = {conv for conv, joined_seq in since.items() if joined_seq}
-            missing = any(not each.gone and not followed.issubset(_followed(each)) for each in sessions)
+            members = {conv for conv, joined_seq in since.items() if joined_seq}
+            missing = any(not each.gone and not members.issubset(followed(each)) for each in sessions)
         return heads
 
     def complete(self, session: Session, convs: Sequence[str]) -> None:
@@ -145,8 +149,8 @@ class Audience:
             await self.settle(session)
             inbox = await self.inbox(session)
             found[account] = None if inbox is None else inbox.account_head
-            followed = _followed(session)
-            wanted += [conv for conv in inbox.convs if conv not in followed] if inbox is not None else []
+            already = followed(session)
+            wanted += [conv for conv in inbox.convs if conv not in already] if inbox is not None else []
         return found | await self.follow(session.app, session.user, [session], wanted)
 
     def admit(self, session: Session, room: Room[Session], head: int) -> int:
@@ -214,9 +218,9 @@ class Audience:
         """Put sessions into rooms; returns once their routes stand."""
         new = []
         for session in sessions:
-            followed = _followed(session)
+            already = followed(session)
             for conv in dict.fromkeys(convs):  # twice in a room, a session would stay there when it leaves
-                if conv not in followed and not session.gone:
+                if conv not in already and not session.gone:
                     room, is_new = self.rooms.enter((session.app, conv), session)
                     session.rooms.append(room)
                     if is_new:
@@ -229,7 +233,7 @@ class Audience:
             for session in sessions:
                 self._discard(room, session)
 
-    def _cover(self, app: str, conv: str, sessions: Sequence[Session], joined_seq: int | None) -> None:
+    def _place(self, app: str, conv: str, sessions: Sequence[Session], joined_seq: int | None) -> None:
         """Sessions of one user hear nothing from before their membership, and nothing at all without one."""
         room = self.rooms.get((app, conv))
         if joined_seq == 0:
@@ -237,7 +241,7 @@ class Audience:
         elif joined_seq is not None and room is not None:
             for session in sessions:
                 if room in session.rooms:
-                    room.cover(session, joined_seq - 1)
+                    room.belong(session, joined_seq)
 
     def _learn(self, room: Room[Session] | None, head: int | None) -> None:
         if room is not None and head is not None:
@@ -245,9 +249,14 @@ class Audience:
             self._read_if_behind(room)
 
     async def _member_since(
-        self, app: str, user: str, convs: Sequence[str], patience_s: float | None = None
+        self,
+        app: str,
+        user: str,
+        convs: Sequence[str],
+        patience_s: float | None = None,
+        heard: Callable[[Mapping[UserConv, int | None]], None] = lambda said: None,
     ) -> dict[str, int | None]:
-        said = await self.memberships.get(app, [(user, conv) for conv in convs], patience_s)
+        said = await self.memberships.get(app, [(user, conv) for conv in convs], patience_s, heard)
         return {conv: joined_seq for (_, conv), joined_seq in said.items()}
 
     async def _load_inboxes(self, app: str, users: list[str]) -> dict[str, Inbox | None]:
@@ -300,7 +309,7 @@ class Audience:
         room = self.rooms.get((note.app, note.conv))
         if room is not None and room.head is not None:
             frame = encode_frame(note.frame)
-            for session in room.recipients(room.head):
+            for session in room.recipients(room.head + 1):
                 session.socket.send(frame)
 
     def _heads(self, note: HeadsNote) -> None:
@@ -390,7 +399,7 @@ class Audience:
                 self._complete_all(sessions, conv)
             else:
                 self._admit_all(app, conv, sessions, head)
-        elif any(conv in _followed(each) for each in sessions):
+        elif any(conv in followed(each) for each in sessions):
             joined_seq = (await self._member_since(app, user, [conv]))[conv]
             if joined_seq is None:
                 self._complete_all(sessions, conv)
@@ -417,7 +426,8 @@ class Audience:
             self._discard(room, session)
 
 
-def _followed(session: Session) -> set[str]:
+def followed(session: Session) -> set[str]:
+    """The logs in whose rooms a session is."""
     return {room.key[1] for room in session.rooms}
 
 

@@ -11,7 +11,7 @@ from typing import Protocol
 from posthouse.auth.resume import ResumeRefused, ResumeTokens, Resumption
 from posthouse.auth.tokens import Identity, TokenExpired, TokenInvalid, TokenVerifier
 from posthouse.gateway.admission import Admission
-from posthouse.gateway.audience import Audience
+from posthouse.gateway.audience import Audience, followed
 from posthouse.gateway.limits import GatewayLimits
 from posthouse.gateway.session import Session
 from posthouse.health.report import CANARY_APP
@@ -242,12 +242,13 @@ class Entrance:
         inbox = asking.result() if asking.done() else None
         if inbox is None and positions is None:
             raise StorageUnavailable(UNKNOWN)
-        more = [conv for conv in inbox.convs if conv not in heads] if inbox is not None else []
+        already = followed(session)
+        more = [conv for conv in inbox.convs if conv not in already] if inbox is not None else []
         heads |= await audience.follow(app, session.user, [session], more, PATIENCE_S)
         heads[account_id(session.user)] = inbox.account_head if inbox is not None else None
         while lacking := [room.key[1] for room in session.rooms if room.key[1] not in heads]:
             none: dict[str, int | None] = dict.fromkeys(lacking, 0)
-            heads |= none | await audience.heads.get(app, lacking)
+            heads |= none | await audience.heads.get(app, lacking, PATIENCE_S)
         return heads
 
     def _welcome(

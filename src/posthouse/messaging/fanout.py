@@ -28,10 +28,29 @@ class Arrival(Enum):
     GAP = "gap"
 
 
+class _Mark:
+    """A session that does not receive everything as yet: it is `silent` until its own sync has read the log, which then
+    covers what is up to `covered`; `since` is the entry with which its membership begins, None until that is known."""
+
+    __slots__ = ("covered", "silent", "since")
+
+    def __init__(self, *, silent: bool) -> None:
+        self.silent = silent
+        self.covered = 0
+        self.since: int | None = None
+
+    def receives(self, seq: int) -> bool:
+        return not self.silent and self.since is not None and self.since <= seq and self.covered < seq
+
+    def is_past(self, seq: int) -> bool:
+        """True when nothing up to `seq` is left to be kept from the session."""
+        return not self.silent and self.since is not None and max(self.since - 1, self.covered) <= seq
+
+
 class Room(Generic[S]):
     """The local sessions that follow one log. `head` is the newest seq delivered here; None until it is known."""
 
-    __slots__ = ("_covered", "_gone", "_silent", "head", "key", "reading", "sessions", "wanted")
+    __slots__ = ("_gone", "_marks", "head", "key", "reading", "sessions", "wanted")
 
     def __init__(self, key: LogKey) -> None:
         self.key = key
@@ -40,8 +59,7 @@ class Room(Generic[S]):
         self.wanted = 0
         self.reading = False
         self._gone = 0
-        self._silent: set[S] = set()
-        self._covered: dict[S, int] = {}
+        self._marks: dict[S, _Mark] = {}
 
     def __repr__(self) -> str:
         return f"<Room {self.key[0]}/{self.key[1]} head={self.head} sessions={len(self.sessions)}>"
@@ -76,15 +94,19 @@ class Room(Generic[S]):
             self.wanted = self.wanted if self.wanted > head else 0
 
     def enter(self, session: S) -> None:
-        """A session comes in; until `admit` it receives nothing."""
+        """A session comes in; until `admit` and `belong` it receives nothing."""
         self.sessions.append(session)
-        self._silent.add(session)
+        self._marks[session] = _Mark(silent=True)
 
-    def cover(self, session: S, seq: int) -> None:
-        """What the log says up to `seq` is not for this session: its membership began later. It may follow already, and
-        the room lag behind: then the room has yet to read of the time away."""
-        if seq > (self.head or 0) or session in self._silent:
-            self._covered[session] = max(self._covered.get(session, 0), seq)
+    def belong(self, session: S, joined_seq: int) -> None:
+        """The session's user is a member since entry `joined_seq`, as read after it came in: what is older is not for
+        it. It may be here from before, and the room lag behind: then the room has yet to read of the time away."""
+        mark = self._marks.get(session)
+        if mark is None and joined_seq - 1 > (self.head or 0):
+            mark = self._marks[session] = _Mark(silent=False)
+        if mark is not None:
+            mark.since = max(mark.since or 0, joined_seq)
+            self._forget_past(session, mark)
 
     def admit(self, session: S, head: int) -> int:
         """The session's sync has read the log's `head` since it entered. Returns how far the client must reach.
@@ -93,32 +115,35 @@ class Room(Generic[S]):
         """
         self.learn(head)
         reached = max(head, self.head or 0)
-        if session in self._silent:
-            self._silent.remove(session)
-            covered = max(self._covered.pop(session, 0), head)
-            reached = max(covered, reached)
-            if covered > (self.head or 0):
-                self._covered[session] = covered
+        mark = self._marks.get(session)
+        if mark is not None and mark.silent:
+            mark.silent, mark.covered = False, head
+            reached = max(reached, (mark.since or 1) - 1)
+            self._forget_past(session, mark)
         return reached
 
     def recipients(self, seq: int) -> list[S]:
-        """Who receives entry `seq`, or what belongs to it."""
-        if not self._silent and not self._covered:
+        """Who receives entry `seq`, or what belongs to what is before it."""
+        if not self._marks:
             return self.sessions
-        silent, concerned = self._silent, self.concerned(seq)
-        for session in [session for session, covered in self._covered.items() if covered <= seq]:
-            if session not in silent:
-                del self._covered[session]
-        return [session for session in concerned if session not in silent]
+        marks = self._marks
+        recipients = [
+            each for each in self.sessions if (mark := marks.get(each)) is None or mark.receives(seq)
+        ]
+        for session in [session for session, mark in marks.items() if mark.is_past(seq - 1)]:
+            del marks[session]
+        return recipients
 
     def concerned(self, seq: int) -> list[S]:
-        """Whom entry `seq` concerns, as far as is known: also those who do not receive yet."""
-        covered = self._covered
-        return (
-            [session for session in self.sessions if covered.get(session, 0) < seq]
-            if covered
-            else self.sessions
-        )
+        """Whose membership a leaving with entry `seq` ends: not of those who are known to have come back after it."""
+        marks = self._marks
+        return [
+            each for each in self.sessions if (mark := marks.get(each)) is None or (mark.since or 0) <= seq
+        ]
+
+    def _forget_past(self, session: S, mark: _Mark) -> None:
+        if mark.is_past(self.head or 0):
+            self._marks.pop(session, None)
 
     def discard(self, session: S) -> None:
         """A session that still lives leaves this room."""
@@ -128,8 +153,7 @@ class Room(Generic[S]):
         self._tidy()
 
     def _forget(self, session: S) -> None:
-        self._silent.discard(session)
-        self._covered.pop(session, None)
+        self._marks.pop(session, None)
 
     def note_gone(self, session: S) -> bool:
         """A session of this room is gone. Returns True when that was the last one.

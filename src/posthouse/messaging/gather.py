@@ -114,17 +114,29 @@ class Gathers(Generic[K, V]):
         return sum(gather.loads for gather in self._gathers.values())
 
     async def get(
-        self, app: str, keys: Sequence[K], patience_s: float | None = None
+        self,
+        app: str,
+        keys: Sequence[K],
+        patience_s: float | None = None,
+        heard: Callable[[Mapping[K, V]], None] = lambda found: None,
     ) -> dict[K, V] | dict[K, V | None]:
-        """As `Gather.get`. Once one place has answered, the others have `patience_s`; then their keys are None."""
+        """As `Gather.get`. Once one place has answered, the others have `patience_s`; then their keys are None. `heard`
+        is told what each place says in that moment: when all have answered somebody may have heard newer."""
         groups: dict[str, list[K]] = {}
         for key in keys:
             groups.setdefault(self._place_of(app, key), []).append(key)
         if len(groups) == 1:
             (place,) = groups
-            return await self._of(place).get(app, keys)
-        asked = {start(self._of(place).get(app, own)): own for place, own in groups.items()}
+            return await self._ask(place, app, keys, heard)
+        asked = {start(self._ask(place, app, own, heard)): own for place, own in groups.items()}
         return await _answered(asked, patience_s) if asked else {}
+
+    async def _ask(
+        self, place: str, app: str, keys: Sequence[K], heard: Callable[[Mapping[K, V]], None]
+    ) -> dict[K, V]:
+        found = await self._of(place).get(app, keys)
+        heard(found)
+        return found
 
     def _of(self, place: str) -> Gather[K, V]:
         if place not in self._gathers:

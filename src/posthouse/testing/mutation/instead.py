@@ -281,3 +281,8 @@ def wait_for_all(answered: Any) -> Any:
         return await answered(asked, None)
 
     return patient
+
+
+def since_ever(belong: Any) -> Any:
+    """Every membership has begun with the conversation."""
+    return lambda room, session, joined_seq: belong(room, session, 1)

@@ -90,6 +90,11 @@ class SimulatedNode:
             return ()
         return self.parts.balancing.endpoints(self.name, secure=False, reasons=False)
 
+    @property
+    def alone(self) -> bool:
+        """Whether it knows of no other node that takes clients, where there are others."""
+        return self.parts is not None and self.parts.balancing.alone
+
     async def _start(self, host: Host) -> None:
         rng = random.Random(self._rng.getrandbits(64))
         parts = Parts(_config(self.name), self._ports(host), self._keys, host.clock, self.name, rng=rng)

@@ -14,7 +14,7 @@ from posthouse.testing.simulation import links
 from posthouse.testing.simulation.network import Host, Network, Unreachable
 from posthouse.testing.simulation.nodes import SimulatedNode
 
-ENDPOINTS_TTL_S = 10.0
+ENDPOINTS_TTL_S, ALONE_TTL_S = 10.0, 5.0
 HTTP_TIMEOUT_S = 2.0
 
 Nodes = Mapping[str, SimulatedNode]
@@ -58,7 +58,9 @@ class Http:
 
         def listed() -> Answer:
             listed = node.endpoints()
-            content = msgspec.json.encode({"endpoints": listed, "ttl_s": ENDPOINTS_TTL_S})
+            content = msgspec.json.encode(
+                {"endpoints": listed, "ttl_s": ALONE_TTL_S if node.alone else ENDPOINTS_TTL_S}
+            )
             return Answer(200 if listed else 503, content)
 
         try:
