@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import weakref
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,3 +99,16 @@ def test_another_process_tells_what_it_holds_and_what_only_waits_to_be_collected
 def test_a_process_that_is_gone_tells_nothing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         ask(tmp_path / "nobody")
+
+
+def test_what_stands_for_something_that_is_gone_is_passed_over() -> None:
+    """A weak proxy asks what it stands for even when only its class is asked for."""
+
+    class Gone:
+        pass
+
+    gone = Gone()
+    proxy = weakref.proxy(gone)
+    del gone
+    assert census(collect=True).tasks == census().tasks
+    assert type(proxy) is weakref.ProxyType

@@ -47,7 +47,9 @@ def census(*, collect: bool = False) -> Census:
     for each in gc.get_objects():
         kind = type(each)  # some types of C have no name of a module
         timers += kind.__name__ == "TimerHandle" and STATEMENTS not in repr(each)
-        tasks += isinstance(each, asyncio.Task) and not each.done()
+        tasks += (
+            issubclass(kind, asyncio.Task) and not each.done()
+        )  # not `isinstance`, which asks what is proxied
         if str(kind.__module__).startswith(OURS):
             objects[_name(kind)] += 1
             for attribute, held in _owned(each):
