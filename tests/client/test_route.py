@@ -137,6 +137,18 @@ def test_breakers_keep_nobody_away_when_all_are_open() -> None:
     assert tried(route, 3.0) == [B.url, A.url, OWN], "whose breaker closes first comes first"
 
 
+def test_an_outage_of_all_is_held_against_none() -> None:
+    """The next one to go would otherwise keep the client away although the others are back."""
+    route = a_route(A, B)
+    for now in range(5):
+        for url in (A.url, B.url, OWN):
+            route.fail(url, float(now), 1.0)
+        tried(route, float(now))
+    route.stand(5.0, 0.5)
+    route.fail(A.url, 5.0, 1.0)
+    assert route.has_other(5.0)
+
+
 def test_those_with_open_breakers_take_part_at_the_end_when_all_else_failed_just_now() -> None:
     """Else the only one to be tried would be the one that has just fallen silent."""
     route = a_route(A, B)

@@ -2,7 +2,7 @@
 
 Each endpoint has a circuit breaker, kept over sessions: after `FAILURES_TO_OPEN` failures in a row the endpoint is left
 out, and longer each time; after that one attempt may probe it. Behind all that may be tried the others are tried all
-the same, so a breaker never keeps a client away for good.
+the same, so a breaker never keeps a client away for good; and where all have failed none is worse than the others.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -145,16 +145,21 @@ class Route:
 
         First where the client was sent. Then the list's: one drawn by weight, the others by rank, those without weight
         last. Then the addresses' own, then those of earlier lists. At the end, for the case that none of these answers,
-        what may not be tried, in the order in which breakers close: what failed just now may be all that is left.
+        what may not be tried, in the order in which breakers close: what failed just now may be all that is left. When
+        nothing may be tried, the fault is none of theirs: all begin anew.
         """
         preferred, self._preferred = self._preferred, ""
-        if not self.has_other(now):
+        none_is_left = not self.has_other(now)
+        if none_is_left:
             self._failed.clear()
         last = sorted(self._known(), key=self._closes_at)
         weighted = [each for each in self._listed if each.weight > 0 and self.may_try(each.url, now)]
         first = [_drawn(weighted, draw())] if weighted else []
         rest = (url for url in self._known() if self.may_try(url, now))
-        return _first(preferred, [*first, *rest, *last])
+        candidates = _first(preferred, [*first, *rest, *last])
+        if none_is_left:
+            self._breakers.clear()
+        return candidates
 
     # How it went
 
