@@ -28,7 +28,10 @@ async def network() -> AsyncIterator[Network]:
 
 
 @pytest.fixture
-def cache(network: Network) -> Cache:
+def cache(network: Network, monkeypatch: pytest.MonkeyPatch) -> Cache:
+    monkeypatch.setattr(
+        "posthouse.testing.simulation.cache.DEADLINE_S", 30.0
+    )  # here real time passes, not virtual
     return Cache(network, random.Random(2), network.clock)
 
 
