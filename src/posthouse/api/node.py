@@ -11,7 +11,7 @@ from posthouse.protocol.codes import Code
 
 _HOST = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
 
-ALONE_TTL_S = 5
+ALONE_TTL_S = 30
 """How long a list is good for that names one of several nodes, while the others are away or take no clients: whoever
 knows no other endpoint has nowhere to go when that one dies."""
 

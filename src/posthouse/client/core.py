@@ -78,7 +78,7 @@ class Core:
         self.connection = Connection(settings.pace)
         self.requests = Requests()
         self.outbox = Outbox(settings.outbox_messages_max)
-        self.sync = Sync(settings, self.requests, clock, host, saved, self._reject)
+        self.sync = Sync(settings, self.requests, clock, host, saved, self._break)
         self.outgoing: list[bytes] = []
         self.orders: list[Order] = []
         self.dirty = False
@@ -348,7 +348,7 @@ class Core:
         try:
             frame = decode_server(message)
         except BadFrame as error:
-            self._reject(f"the server sent what is no frame: {error}")
+            self._break(f"the server sent what is no frame: {error}", Order.REJECT)
             return
         if type(frame) is Push:
             sync = self.sync
@@ -366,9 +366,9 @@ class Core:
         self.sync.timelines.hold(entry, self._clock.monotonic())
         self.dirty = True
 
-    def _reject(self, reason: str) -> None:
+    def _break(self, reason: str, order: Order = Order.DROP) -> None:
         if self.connection.state in (State.AUTHENTICATING, State.LIVE):
-            self.orders.append(Order.REJECT)
+            self.orders.append(order)
             self._end(Ending(reason=reason), Event.LOST)
 
     def _take_welcome(self, welcome: Welcome) -> None:

@@ -74,7 +74,7 @@ class Audience:
     async def settle(self, session: Session) -> None:
         """Let a session into its user's account log; returns once the route stands."""
         await self._occupy([session], [account_id(session.user)])
-        self._place(session.app, account_id(session.user), [session], 1)
+        self._belong(session.app, account_id(session.user), [session], 1)
 
     async def inbox(self, session: Session) -> Inbox | None:
         """What the user of a session that has settled follows. None when the database that holds it cannot be asked."""
@@ -110,7 +110,7 @@ class Audience:
 
             def heard(said: Mapping[UserConv, int | None]) -> None:
                 for (_, conv), joined_seq in said.items():
-                    self._place(app, conv, sessions, joined_seq)
+                    self._belong(app, conv, sessions, joined_seq)
 
             since = await self._member_since(app, user, known, patience_s, heard)
             heads |= {conv: None for conv, joined_seq in since.items() if joined_seq is None}
@@ -233,7 +233,7 @@ class Audience:
             for session in sessions:
                 self._discard(room, session)
 
-    def _place(self, app: str, conv: str, sessions: Sequence[Session], joined_seq: int | None) -> None:
+    def _belong(self, app: str, conv: str, sessions: Sequence[Session], joined_seq: int | None) -> None:
         """Sessions of one user hear nothing from before their membership, and nothing at all without one."""
         room = self.rooms.get((app, conv))
         if joined_seq == 0:

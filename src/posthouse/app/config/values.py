@@ -194,7 +194,8 @@ class Api(Room, frozen=True, kw_only=True):
     ] = True
     endpoints_ttl_s: Annotated[
         Count,
-        says("How long a client may use the list from /v1/endpoints before it asks again."),
+        says("""How long a client may use the list from /v1/endpoints before it asks again. 30 s at most while one of
+            several nodes takes all clients."""),
     ] = 300
 
 
