@@ -90,6 +90,17 @@ def test_a_first_session_greets_and_reads_the_list() -> None:
     assert isinstance(listing, List)
 
 
+def test_a_refused_list_drops_the_connection_and_what_is_no_frame_rejects_it() -> None:
+    """A refusal is a frame like any other: only what cannot be read is closed with 1002."""
+    core, _ = live_core()
+    listing = said(core)[1]
+    core.received(msgspec.json.encode({"t": "error", "ref": listing.ref, "code": 4004, "reason": "busy"}))
+    assert core.orders[-1] is Order.DROP
+    core, _ = live_core()
+    core.received(b"{")
+    assert core.orders[-1] is Order.REJECT
+
+
 def test_each_hello_of_a_device_says_a_later_time_than_the_one_before() -> None:
     """Also in the same millisecond, and when the device's clock was set back."""
     core, _ = live_core()

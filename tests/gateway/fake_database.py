@@ -5,7 +5,7 @@ An answer is what stood when it was asked, however long the test then holds it b
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -57,6 +57,8 @@ class FakeDatabase:
         """Conversations whose database cannot be asked now."""
         self.waiting: dict[tuple[str, str], asyncio.Event] = {}
         """Questions about logs whose database answers by what stands once the event is set."""
+        self.lag: Callable[[], int] = lambda: 0
+        """How many turns of the event loop the next answer is late."""
         self._gates: dict[str, asyncio.Event] = {}
 
     # What the test does
@@ -175,6 +177,8 @@ class FakeDatabase:
         self.asked[question] += 1
         gate = self._gates.get(question)
         fault = self.faults[question].pop(0) if self.faults[question] else None
+        for _ in range(self.lag()):
+            await asyncio.sleep(0)
         await (gate.wait() if gate is not None else asyncio.sleep(0))
         if fault is not None:
             raise fault
