@@ -153,3 +153,29 @@ async def test_a_sweep_that_fails_is_started_again() -> None:
         await it.clock.advance(30)
         await until(lambda: ann.ended)
         assert it.tasks.crashes == 1
+
+
+async def test_what_comes_after_more_silence_than_may_be_is_not_taken() -> None:
+    """Also when nobody has looked meanwhile, as in a node that was frozen: its client has left (P-6.2)."""
+    async with hall() as it:
+        it.database.found("c", "ann")
+        ann = await it.enter("ann", heartbeat_s=5)
+        await it.clock.advance(11.5)
+        ann.send("c", "late")
+        await settled()
+        assert ann.ended == Code.HEARTBEAT_MISSED
+        assert it.database.asked["append"] == 0
+
+
+async def test_who_was_let_in_late_may_be_silent_for_as_long_as_anybody_else() -> None:
+    async with hall() as it:
+        it.database.found("c", "ann")
+        it.database.hold("inboxes")
+        ann = it.accept()
+        ann.hello("ann", heartbeat_s=5)
+        await it.clock.advance(11.5)
+        it.database.release("inboxes")
+        await settled()
+        ann.send("c", "first")
+        await settled()
+        assert ann.heard("ack")

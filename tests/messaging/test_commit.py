@@ -14,6 +14,7 @@ from posthouse.messaging.commit import CommitLimits, GroupCommit
 from posthouse.messaging.lane import Lane
 from posthouse.messaging.notes import EntryNote, Note
 from posthouse.messaging.publish import Publisher
+from posthouse.messaging.vigil import DOUBT_S, LOOK_INTERVAL_S, STALL_S, Vigil
 from posthouse.protocol.codes import Code
 from posthouse.storage.base import (
     Append,
@@ -44,13 +45,14 @@ def send(client_id: str, conv: str = "c") -> Append:
 class Bench:
     """A group commit on a fake log, with everything that was answered and published, in order."""
 
-    def __init__(self, limits: CommitLimits | None = None) -> None:
+    def __init__(self, limits: CommitLimits | None = None, clock: ManualClock | None = None) -> None:
         self.log = FakeLog()
         self.happened: list[str] = []
         self.outcomes: dict[str, Outcome] = {}
         self.publisher = Publisher(MemoryBus(), MemoryRoutes())
         self.publisher.local = self.delivered
-        self.commit = GroupCommit(cast("Log", self.log), self.publisher, limits or CommitLimits())
+        self.vigil = Vigil(clock or ManualClock())
+        self.commit = GroupCommit(cast("Log", self.log), self.publisher, limits or CommitLimits(), self.vigil)
 
     def settle(self, append: Append, outcome: Outcome) -> None:
         assert append.client_id not in self.outcomes, "settled twice"
@@ -287,3 +289,49 @@ async def test_the_queue_is_bounded_in_bytes_too(tasks: Tasks) -> None:
     bench.submit("5")
     await bench.commit.drained()
     assert isinstance(bench.outcomes["5"], Appended), "what went out leaves room"
+
+
+async def test_what_a_session_sent_around_a_stall_is_refused_for_now_and_what_follows_is_held_back(
+    tasks: Tasks, clock: ManualClock
+) -> None:
+    """Its client may have repeated it elsewhere, been refused, and said more. Who is no session waits for an answer."""
+    bench = Bench(clock=clock)
+    bench.vigil.look()
+    lane = Lane()
+    bench.submit("waits", lane)
+    bench.submit("server's own")
+    await clock.advance(LOOK_INTERVAL_S + STALL_S + 0.01)  # nobody looks meanwhile
+    tasks.supervise("commit", bench.commit.run)
+    await bench.commit.drained()
+    bench.submit("comes", other := Lane())
+    await bench.commit.drained()
+    assert bench.codes("waits", "comes") == [Code.BUSY, Code.BUSY]
+    bench.submit("after it", lane)
+    await bench.commit.drained()
+    assert bench.codes("after it") == [Code.HELD_BACK]
+    await clock.advance(DOUBT_S)
+    bench.vigil.look()
+    for client_id, its in (("waits", lane), ("after it", lane), ("comes", other)):
+        del bench.outcomes[client_id]
+        bench.submit(client_id, its)
+    await bench.commit.drained()
+    assert bench.log.batches == [["server's own"], ["waits", "after it", "comes"]]
+
+
+async def test_what_waits_behind_a_commit_that_a_stall_has_met_is_refused_for_now_however_late_its_turn_comes(
+    tasks: Tasks, clock: ManualClock
+) -> None:
+    bench = Bench(clock=clock)
+    bench.vigil.look()
+    tasks.supervise("commit", bench.commit.run)
+    bench.log.gate.clear()
+    bench.submit("in flight")
+    await asyncio.sleep(0.01)
+    bench.submit("waits", Lane())
+    await clock.advance(LOOK_INTERVAL_S + STALL_S + 0.01)
+    bench.vigil.look()
+    await clock.advance(DOUBT_S)
+    bench.vigil.look()
+    bench.log.gate.set()
+    await bench.commit.drained()
+    assert bench.codes("waits") == [Code.BUSY]

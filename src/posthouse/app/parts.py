@@ -42,6 +42,7 @@ from posthouse.messaging.publish import Heads, Publisher
 from posthouse.messaging.readers import Roster
 from posthouse.messaging.receipts import Receipts
 from posthouse.messaging.repair import Repair
+from posthouse.messaging.vigil import Vigil
 from posthouse.protocol.codes import Code
 from posthouse.storage.base import Append, Database, FeedEntry, Outcome, StorageError
 
@@ -64,7 +65,7 @@ class Readers:
 
     def __init__(self, name: str, database: Database, parts: "Parts") -> None:
         clock, publisher = parts.clock, parts.publisher
-        self.commit = GroupCommit(parts.ports.log, publisher, commit_limits(parts.config))
+        self.commit = GroupCommit(parts.ports.log, publisher, commit_limits(parts.config), parts.vigil)
         self.roster = Roster(database, parts.append, clock)
         self.repair = Repair(database, publisher, clock, name)
         self.coverage = Coverage(name, parts.hearing, clock)
@@ -133,6 +134,7 @@ class Parts:
         self.membership = Membership(name, ports.nodes, self.reporter.report, clock)
         self.events = Events(name, lambda: self.membership.incarnation, clock)
         self.publisher = Publisher(ports.bus, ports.routes, self.membership.peers)
+        self.vigil = Vigil(clock)
         self.readers = {each: Readers(each, database, self) for each, database in ports.databases.items()}
         self.commit = self._commit()
         self.receipts = Receipts(ports.log, self.publisher, clock)
@@ -215,6 +217,7 @@ class Parts:
             *(loop for readers in self.readers.values() for loop in readers.loops()),
             ("receipts", self.receipts.run),
             ("publish", self.publisher.run),
+            ("vigil", self.vigil.keep),
             ("membership", self.membership.run),
             ("keep routes", self.gateway.audience.keep),
             ("blocklist", self.gateway.refresh_blocked),

@@ -262,6 +262,7 @@ class Entrance:
         self.resumed += changed is not None
         limits = door.limits
         session.phase = Phase.LIVE
+        session.last_seen = door.clock.monotonic()  # until now it waited for the node
         session.send(
             Welcome(
                 session=session.id,

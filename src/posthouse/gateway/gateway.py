@@ -194,10 +194,10 @@ class Gateway:
             self.send_away(Code.EPOCH_CHANGED, "the log was restored or moved back in time", RETURN_WITHIN_MS)
 
     def _inspect(self, session: Session, now: float, now_s: int) -> None:
-        if session.phase is Phase.LIVE:
-            if now - session.last_seen > 2 * session.heartbeat_s + 1:
-                session.end(Code.HEARTBEAT_MISSED, "nothing came for twice the heartbeat interval")
-            elif session.expires_s <= now_s:
+        if session.is_silent(now):
+            session.end(Code.HEARTBEAT_MISSED, "nothing came for twice the heartbeat interval")
+        elif session.phase is Phase.LIVE:
+            if session.expires_s <= now_s:
                 session.end(Code.TOKEN_EXPIRED, "the access token has expired")
         elif session.departing_since is not None and now - session.departing_since > DEPARTING_S_MAX:
             session.end(Code.DRAINING, "what it has sent is not answered in time")

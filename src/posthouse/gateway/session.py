@@ -120,7 +120,11 @@ class Session:
 
     def received(self, message: bytes) -> None:
         """One text message from the client."""
-        now = self.last_seen = self.host.clock.monotonic()
+        now = self.host.clock.monotonic()
+        if self.is_silent(now):  # it comes too late: its client has left, and may have said more elsewhere
+            self.end(Code.HEARTBEAT_MISSED, "nothing came for twice the heartbeat interval")
+            return
+        self.last_seen = now
         if self._bucket is None:
             self._bucket = self.host.admission.frame_bucket(now)
         if not self._bucket.take(now):
@@ -175,6 +179,10 @@ class Session:
         self._farewell = code, reason, self.host.clock.monotonic()
         if not self._sending:
             self._hang_up()
+
+    def is_silent(self, now: float) -> bool:
+        """True when nothing has come for longer than a client may be silent (P-6.2)."""
+        return self.phase is Phase.LIVE and now - self.last_seen > 2 * self.heartbeat_s + 1
 
     @property
     def departing_since(self) -> float | None:

@@ -18,6 +18,7 @@ from posthouse.messaging.bodies import users_of
 from posthouse.messaging.lane import Lane
 from posthouse.messaging.notes import EntryNote
 from posthouse.messaging.publish import Publisher
+from posthouse.messaging.vigil import Vigil
 from posthouse.model.entry import COUNTING_KINDS, MEMBER_LEFT, Entry
 from posthouse.protocol.codec import encode
 from posthouse.protocol.codes import Code
@@ -50,13 +51,14 @@ class CommitLimits:
 
 
 class Pending(NamedTuple):
-    """A send on its way: who hears of it, in which lane, and which session's it is."""
+    """A send on its way: who hears of it, in which lane, which session's it is, and in which watch it came."""
 
     append: Append
     settle: Settle
     lane: Lane | None
     number: int
     origin: str
+    watch: int
 
 
 Settled = tuple[Pending, Outcome]
@@ -65,10 +67,17 @@ Settled = tuple[Pending, Outcome]
 class GroupCommit:
     """The way into one database. `submit` never awaits; `run` is the loop."""
 
-    def __init__(self, log: Log, publisher: Publisher, limits: CommitLimits = CommitLimits()) -> None:
+    def __init__(
+        self,
+        log: Log,
+        publisher: Publisher,
+        limits: CommitLimits = CommitLimits(),
+        vigil: Vigil | None = None,
+    ) -> None:
         self._log = log
         self._publisher = publisher
         self._limits = limits
+        self._vigil = vigil
         self._queue: deque[Pending] = deque()
         self._queue_bytes = 0
         self._flying: tuple[list[Pending], asyncio.Task[list[Outcome]]] | None = None
@@ -91,7 +100,7 @@ class GroupCommit:
         self, append: Append, settle: Settle, lane: Lane | None = None, number: int = 0, origin: str = ""
     ) -> None:
         """Queue one send, which entered its lane as `number`; `settle` is called once with its outcome, in the loop."""
-        pending = Pending(append, settle, lane, number, origin)
+        pending = Pending(append, settle, lane, number, origin, self._vigil.watch if self._vigil else 0)
         limits = self._limits
         if len(self._queue) >= limits.queue_sends_max or self._queue_bytes >= limits.queue_bytes_max:
             self.refused_busy += 1
@@ -160,6 +169,8 @@ class GroupCommit:
         """The next sends in order, without those whose lane holds them back."""
         batch: list[Pending] = []
         size = 0
+        if self._vigil is not None and self._queue:
+            self._vigil.look()
         while (
             self._queue and len(batch) < self._limits.batch_sends_max and size < self._limits.batch_bytes_max
         ):
@@ -171,9 +182,21 @@ class GroupCommit:
                     (pending, Refused(Code.HELD_BACK, "an earlier send must be settled first"))
                 )
                 continue
+            if self._is_doubtful(pending):
+                refused = Refused(
+                    Code.BUSY, "the node did not run for a while, and knows not who is still there"
+                )
+                _note_lane(pending, refused)
+                self._landed.append((pending, refused))
+                continue
             batch.append(pending)
             size += len(append.body)
         return batch
+
+    def _is_doubtful(self, pending: Pending) -> bool:
+        """True for what a session sent around a stall. It may have left, been refused this elsewhere, and said more
+        since: it would find in the log, out of order, what it was told is not there. Who is still there repeats it."""
+        return pending.lane is not None and self._vigil is not None and not self._vigil.trusts(pending.watch)
 
     def _finish(self) -> None:
         """Answer what has landed, each send once, then fan it out."""

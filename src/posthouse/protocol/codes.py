@@ -68,7 +68,7 @@ class Code(IntEnum):
     UNAVAILABLE = 4503
     """The conversation's database cannot commit now. Nothing was acknowledged; the send may or may not be in the log: repeat it."""
     BUSY = 4504
-    """Too much is waiting on this node; nothing was stored."""
+    """Too much is waiting on this node, or it has just stood still for a while; nothing was stored."""
     STORAGE_FULL = 4505
     """The database cannot take more data now: its disk is full or read-only."""
     IN_FLIGHT_LIMIT = 4506
@@ -140,7 +140,7 @@ TEXTS: dict[int, str] = {
     4501: "The user, connection or application has sent more than its limit.",
     4502: "An earlier send of this session to this conversation was refused and must be settled first.",
     4503: "The conversation's database cannot commit now. Nothing was acknowledged; the send may or may not be in the log: repeat it.",
-    4504: "Too much is waiting on this node; nothing was stored.",
+    4504: "Too much is waiting on this node, or it has just stood still for a while; nothing was stored.",
     4505: "The database cannot take more data now: its disk is full or read-only.",
     4506: "The session has as many unanswered requests as it may have.",
     4507: "The conversation is being moved to another database, or has just been; nothing was stored.",

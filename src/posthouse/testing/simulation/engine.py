@@ -205,9 +205,10 @@ class SimulatedEngine:
             try:
                 return await self._call(ATTEMPT_TIMEOUT_S, work)
             except Unreachable as error:
-                if clock.monotonic() - began >= timeout_s:
-                    raise StorageUnavailable(str(error)) from None
+                why = str(error)
             await clock.sleep(self._backoff.delay_s(attempt, 1.0))
+            if clock.monotonic() - began >= timeout_s:  # also of a host that was frozen all the while
+                raise StorageUnavailable(why)
 
     async def _call(self, timeout_s: float, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         network = self._database.network

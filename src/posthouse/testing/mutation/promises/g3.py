@@ -4,6 +4,7 @@ from posthouse.testing.mutation import engines, instead
 from posthouse.testing.mutation.breaking import Wrapped
 from posthouse.testing.mutation.safeguard import Safeguard
 
+_COMMIT = "tests/messaging/test_commit.py"
 _CONTRACT = "tests/storage/engines/postgres/test_contract.py"
 _FAULTS = "tests/storage/engines/sqlite/test_faults.py"
 _LANE = "tests/messaging/test_lane.py"
@@ -18,6 +19,15 @@ SAFEGUARDS = (
             "posthouse.messaging.lane:Lane.enter": Wrapped(lambda enter: lambda *a: enter(*a) or 1),
         },
         (f"{_LANE}::test_a_send_refused_for_now_holds_back_later_ones_until_it_is_repeated",),
+    ),
+    Safeguard(
+        "doubt-what-lay-there-during-a-stall",
+        "G3",
+        "a node that was frozen commits what its client has long been refused elsewhere",
+        {"posthouse.messaging.vigil:Vigil.trusts": lambda *_: True},
+        (
+            f"{_COMMIT}::test_what_a_session_sent_around_a_stall_is_refused_for_now_and_what_follows_is_held_back",
+        ),
     ),
     Safeguard(
         "lock-in-one-order",
