@@ -29,11 +29,13 @@ from posthouse.storage.base import (
     Appended,
     CursorUpdate,
     Inbox,
+    IsWanted,
     Listed,
     Outcome,
     Page,
     Refused,
     UserConv,
+    always,
 )
 from posthouse.storage.marks import TOP, Mark
 
@@ -152,7 +154,7 @@ class FakeDatabase:
         listed = [Listed(1, summary) for summary in self.summaries_items[:limit]]
         return await self._answer("summaries", listed)
 
-    async def append(self, batch: Sequence[Append]) -> list[Outcome]:
+    async def append(self, batch: Sequence[Append], is_wanted: IsWanted = always) -> list[Outcome]:
         outcomes: list[Outcome] = []
         for append in batch:
             entry = self._entry(append.conv, append.kind, msgspec.Raw(append.body), append.sender)

@@ -3,7 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 
-from posthouse.storage.base import Append, Appended, Outcome, Refused
+from posthouse.storage.base import (
+    Append,
+    Appended,
+    IsWanted,
+    Outcome,
+    Refused,
+    always,
+)
 
 
 class FakeLog:
@@ -15,9 +22,12 @@ class FakeLog:
         self.faults: list[Exception] = []
         self.gate = asyncio.Event()
         self.gate.set()
+        self.is_wanted: IsWanted = always
+        """What the last append may be asked."""
         self._heads: dict[str, int] = {}
 
-    async def append(self, batch: Sequence[Append]) -> list[Outcome]:
+    async def append(self, batch: Sequence[Append], is_wanted: IsWanted = always) -> list[Outcome]:
+        self.is_wanted = is_wanted
         self.batches.append([append.client_id for append in batch])
         await self.gate.wait()
         if self.faults:

@@ -176,10 +176,10 @@ async def test_a_send_refused_as_busy_holds_back_its_successors(tasks: Tasks) ->
 async def test_a_duplicate_is_answered_but_not_fanned_out_again(tasks: Tasks) -> None:
     bench = await started(tasks)
 
-    async def duplicate(batch: object) -> list[Outcome]:
+    async def duplicate(batch: object, is_wanted: object) -> list[Outcome]:
         return [Appended(7, 1, 7, duplicate=True)]
 
-    bench.log.append = duplicate  # type: ignore[method-assign]
+    bench.log.append = duplicate  # type: ignore[assignment,method-assign]
     bench.submit("1")
     await bench.commit.drained()
     assert bench.happened == ["answer 1"]
@@ -335,3 +335,21 @@ async def test_what_waits_behind_a_commit_that_a_stall_has_met_is_refused_for_no
     bench.log.gate.set()
     await bench.commit.drained()
     assert bench.codes("waits") == [Code.BUSY]
+
+
+async def test_a_stall_while_the_database_works_is_told_to_it_before_it_commits(
+    tasks: Tasks, clock: ManualClock
+) -> None:
+    """But not when only the server's own entries are at stake, which nobody repeats elsewhere."""
+    bench = Bench(clock=clock)
+    bench.vigil.look()
+    tasks.supervise("commit", bench.commit.run)
+    bench.submit("calm", Lane())
+    await bench.commit.drained()
+    assert bench.log.is_wanted()
+    await clock.advance(LOOK_INTERVAL_S + STALL_S + 0.01)
+    assert not bench.log.is_wanted()
+    bench.submit("server's own")
+    await bench.commit.drained()
+    await clock.advance(LOOK_INTERVAL_S + STALL_S + 0.01)
+    assert bench.log.is_wanted()

@@ -20,6 +20,7 @@ from posthouse.storage.base import (
     CursorUpdate,
     Database,
     Inbox,
+    IsWanted,
     Listed,
     Moved,
     Outcome,
@@ -29,6 +30,8 @@ from posthouse.storage.base import (
     StorageError,
     User,
     UserConv,
+    always,
+    unsettled,
 )
 from posthouse.storage.marks import TOP, Mark
 
@@ -67,10 +70,10 @@ class RoutedDatabase:
 
     # Log ----------------------------------------------------------------------------------------------------------
 
-    async def append(self, batch: Sequence[Append]) -> list[Outcome]:
+    async def append(self, batch: Sequence[Append], is_wanted: IsWanted = always) -> list[Outcome]:
         """As the port says; what lies in different databases is written in a transaction of each."""
         if self.databases.single is not None:
-            return await self.databases.single.append(batch)
+            return await self.databases.single.append(batch, is_wanted)
         outcomes: dict[int, Outcome] = {}
         left = list(range(len(batch)))
         for attempt in range(APPEND_ATTEMPTS_MAX):
@@ -80,18 +83,18 @@ class RoutedDatabase:
                 await self.databases.wait_reload(attempt)
             parts = self._grouped(left, lambda at: (batch[at].app, batch[at].conv))
             answers = await asyncio.gather(
-                *(self._append(name, [batch[at] for at in own]) for name, own in parts.items())
+                *(self._append(name, [batch[at] for at in own], is_wanted) for name, own in parts.items())
             )
             for own, answer in zip(parts.values(), answers, strict=True):
                 outcomes.update(zip(own, answer, strict=True))
             left = [at for at in left if _is_moved(outcomes[at])]
         return [outcomes[at] for at in range(len(batch))]
 
-    async def _append(self, name: str, batch: Sequence[Append]) -> list[Outcome]:
+    async def _append(self, name: str, batch: Sequence[Append], is_wanted: IsWanted) -> list[Outcome]:
         try:
-            return await self.databases.get(name).append(batch)
+            return await self.databases.get(name).append(batch, is_wanted)
         except StorageError as error:
-            return [Refused(Code.UNAVAILABLE, error.told)] * len(batch)
+            return [unsettled(error)] * len(batch)
 
     async def read(
         self,

@@ -27,13 +27,15 @@ from posthouse.storage.base import (
     Append,
     Appended,
     Create,
+    IsWanted,
     Join,
     Leave,
     Log,
     Outcome,
     Refused,
     StorageError,
-    StorageUnavailable,
+    always,
+    unsettled,
 )
 
 MEMBERSHIPS = (Create, Join, Leave)
@@ -139,7 +141,8 @@ class GroupCommit:
                 await self._land(*self._flying)
             batch = self._next_batch()
             if batch:
-                self._flying = (batch, start(self._log.append([pending.append for pending in batch])))
+                appends = [pending.append for pending in batch]
+                self._flying = (batch, start(self._log.append(appends, self._is_wanted())))
                 await asyncio.sleep(0)  # the commit begins before the last one is fanned out
             self._finish()
 
@@ -148,9 +151,7 @@ class GroupCommit:
         try:
             outcomes = await asyncio.shield(task)
         except StorageError as error:
-            # Also of a damaged database: whether a send is in the log cannot be told, so none is settled.
-            code = error.code if isinstance(error, StorageUnavailable) else Code.UNAVAILABLE
-            outcomes = [Refused(code, error.told)] * len(batch)
+            outcomes = [unsettled(error)] * len(batch)
         except Exception:
             self._note(
                 batch, [Refused(Code.UNAVAILABLE, "the node met a fault while committing")] * len(batch)
@@ -192,6 +193,18 @@ class GroupCommit:
             batch.append(pending)
             size += len(append.body)
         return batch
+
+    def _is_wanted(self) -> IsWanted:
+        """What the database asks before it commits what is begun now: nothing of sessions, when there was a stall."""
+        vigil = self._vigil
+        if vigil is None or not vigil.trusts(watch := vigil.watch):
+            return always
+
+        def is_wanted() -> bool:
+            vigil.look()
+            return vigil.trusts(watch)
+
+        return is_wanted
 
     def _is_doubtful(self, pending: Pending) -> bool:
         """True for what a session sent around a stall. It may have left, been refused this elsewhere, and said more

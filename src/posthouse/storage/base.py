@@ -5,7 +5,7 @@ answer, not an error. No question joins two shards; where one about many concern
 means "unknown", never "no" or "none": one database never answers so. posthouse.testing.contracts.storage tests it all.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import msgspec
@@ -171,15 +171,24 @@ class CursorUpdate(NamedTuple):
     cursor: Cursor
 
 
+IsWanted = Callable[[], bool]
+
+
+def always() -> bool:
+    """Whatever happens meanwhile."""
+    return True
+
+
 class Log(Protocol):
     """Conversations and account logs."""
 
-    async def append(self, batch: Sequence[Append]) -> list[Outcome]:
+    async def append(self, batch: Sequence[Append], is_wanted: IsWanted = always) -> list[Outcome]:
         """Write a batch in one transaction and answer each in order, once it is durable (G1).
 
         Atomic for each Append, not for the batch: one that fails harms only itself. Within the batch the order of
         one conversation's entries is kept. Must not be cancelled: an outcome not known for certain is settled by
-        asking the log before anything is answered; where that is impossible, answers UNAVAILABLE.
+        asking the log before anything is answered; where that is impossible, answers UNAVAILABLE. `is_wanted` is asked
+        when the logs are locked, before each COMMIT, from any thread: False, and nothing is stored and all is BUSY.
         """
         ...
 
@@ -409,6 +418,13 @@ class StorageUnavailable(StorageError):
     """The database cannot be reached or cannot commit; nothing was done."""
 
 
+class Unwanted(StorageUnavailable):
+    """Who asked for it does not want it any more; nothing was done."""
+
+    code = Code.BUSY
+    told = "the node stood still meanwhile, and nothing was stored"
+
+
 class Moved(StorageUnavailable):
     """Another database owns one of the shards asked for; nothing was done. Load the shard map anew and ask there."""
 
@@ -437,3 +453,9 @@ class StorageCorrupt(StorageError):
 
     code = Code.CORRUPT
     told = "the database is damaged where this lies"
+
+
+def unsettled(error: StorageError) -> Refused:
+    """What a send is told that met an error: to be repeated. Also of a damaged database, for whether a send is in the
+    log cannot be told."""
+    return Refused(error.code if isinstance(error, StorageUnavailable) else Code.UNAVAILABLE, error.told)

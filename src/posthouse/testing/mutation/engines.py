@@ -120,7 +120,7 @@ def hope_at_the_deadline(run: Any) -> Any:
     return answered
 
 
-async def refuse_all(database: Any, batch: Any) -> list[Refused]:
+async def refuse_all(database: Any, batch: Any, is_wanted: Any) -> list[Refused]:
     """Which one has spoilt the batch is not looked for."""
     return [Refused(Code.INVALID_REQUEST, "the database does not take this batch")] * len(batch)
 

@@ -17,7 +17,18 @@ from posthouse.kit.clock import Clock
 from posthouse.model.ids import shard_of
 from posthouse.protocol.codes import Code
 from posthouse.storage.append import needs, plan
-from posthouse.storage.base import Append, Charter, CursorUpdate, FeedPosition, Moved, Outcome, Refused, User
+from posthouse.storage.base import (
+    Append,
+    Charter,
+    CursorUpdate,
+    FeedPosition,
+    IsWanted,
+    Moved,
+    Outcome,
+    Refused,
+    Unwanted,
+    User,
+)
 from posthouse.storage.rows import LogKey
 from posthouse.testing.simulation.network import Host, Network, Unreachable
 from posthouse.testing.simulation.tables import Tables
@@ -118,7 +129,7 @@ class Database:
 
     # Transactions, at the primary ---------------------------------------------------------------------------------
 
-    async def append(self, batch: Sequence[Append]) -> list[Outcome]:
+    async def append(self, batch: Sequence[Append], is_wanted: IsWanted) -> list[Outcome]:
         """One transaction for a batch; returns once it is on both machines."""
         wanted = needs(batch)
         await self._recovered()
@@ -128,6 +139,8 @@ class Database:
                 transaction = self._begin()
                 try:
                     planned = plan(here, self.tables.load(wanted), self.clock.now_ms())
+                    if not is_wanted():
+                        raise Unwanted
                     if here:
                         await self.commit(lambda tables: tables.write(planned, transaction))
                 finally:

@@ -12,7 +12,6 @@ from msgspec.structs import replace
 from posthouse.kit.backoff import Backoff
 from posthouse.model.conversation import Conversation, Member
 from posthouse.model.ids import account_id
-from posthouse.protocol.codes import Code
 from posthouse.protocol.frames import MemberCursor
 from posthouse.storage.base import (
     FEED_START,
@@ -23,6 +22,7 @@ from posthouse.storage.base import (
     FeedEntry,
     FeedPosition,
     Inbox,
+    IsWanted,
     Listed,
     Moved,
     Outcome,
@@ -31,6 +31,8 @@ from posthouse.storage.base import (
     StorageUnavailable,
     User,
     UserConv,
+    always,
+    unsettled,
 )
 from posthouse.storage.marks import TOP, Mark
 from posthouse.storage.rows import LogKey
@@ -77,13 +79,18 @@ class SimulatedEngine:
 
     # Log ----------------------------------------------------------------------------------------------------------
 
-    async def append(self, batch: Sequence[Append]) -> list[Outcome]:
+    async def append(self, batch: Sequence[Append], is_wanted: IsWanted = always) -> list[Outcome]:
         if not batch:
             return []
+
+        def is_still_wanted() -> bool:
+            """The transaction of a node that stands still is undone by the server."""
+            return not self._host.frozen and is_wanted()
+
         try:
-            return await self._write(lambda: self._database.append(batch))
+            return await self._write(lambda: self._database.append(batch, is_still_wanted))
         except StorageUnavailable as error:
-            return [Refused(Code.UNAVAILABLE, str(error))] * len(batch)
+            return [unsettled(error)] * len(batch)
 
     async def read(
         self,

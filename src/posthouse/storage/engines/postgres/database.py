@@ -25,16 +25,19 @@ from posthouse.storage.base import (
     FeedEntry,
     FeedPosition,
     Inbox,
+    IsWanted,
     Listed,
     Outcome,
     Page,
     Refused,
     StorageCorrupt,
     StorageError,
-    StorageFull,
     StorageUnavailable,
+    Unwanted,
     User,
     UserConv,
+    always,
+    unsettled,
 )
 from posthouse.storage.engines.postgres import cursors, directory, feed, lists, reading, trimming
 from posthouse.storage.engines.postgres.appending import append
@@ -192,7 +195,7 @@ class PostgresDatabase:
 
     # Log ----------------------------------------------------------------------------------------------------------
 
-    async def append(self, batch: Sequence[Append]) -> list[Outcome]:
+    async def append(self, batch: Sequence[Append], is_wanted: IsWanted = always) -> list[Outcome]:
         if not batch:
             return []
         wanted = needs(batch)
@@ -206,6 +209,8 @@ class PostgresDatabase:
             outcomes = await append(connection, batch, wanted, own, self._ownership.shards, look=looks)
             if looks:
                 self._repeats.note(outcomes)
+            if not is_wanted():
+                raise Unwanted
             return outcomes
 
         try:
@@ -215,16 +220,16 @@ class PostgresDatabase:
                 return [_refusal(error)]
         except StorageError as error:
             return [_refusal(error)] * len(batch)
-        return await self._append_halves(batch)
+        return await self._append_halves(batch, is_wanted)
 
-    async def _append_halves(self, batch: Sequence[Append]) -> list[Outcome]:
+    async def _append_halves(self, batch: Sequence[Append], is_wanted: IsWanted) -> list[Outcome]:
         """Find the append that spoils the batch, so that it harms only itself."""
         half = len(batch) // 2
-        first = await self.append(batch[:half])
+        first = await self.append(batch[:half], is_wanted)
         unsettled = refused_for_now(first)
         if unsettled is not None:
             return [*first, *[unsettled] * (len(batch) - half)]
-        return [*first, *await self.append(batch[half:])]
+        return [*first, *await self.append(batch[half:], is_wanted)]
 
     async def read(
         self,
@@ -414,7 +419,6 @@ class PostgresDatabase:
 
 
 def _refusal(error: StorageError) -> Refused:
-    """Of a damaged database as well: whether a send is in the log cannot be told."""
     if isinstance(error, Unstorable):
         return Refused(Code.INVALID_REQUEST, f"the database does not take this entry: {error}")
-    return Refused(Code.STORAGE_FULL if isinstance(error, StorageFull) else Code.UNAVAILABLE, error.told)
+    return unsettled(error)

@@ -13,7 +13,13 @@ import msgspec
 
 from posthouse.protocol.codes import Code
 from posthouse.storage.append import Repeats, needs, plan, refused_for_now, unsure
-from posthouse.storage.base import Append, Outcome, Refused, StorageError, StorageFull
+from posthouse.storage.base import (
+    Append,
+    Outcome,
+    Refused,
+    StorageError,
+    unsettled,
+)
 from posthouse.storage.engines.sqlite.bulk import Bulk
 from posthouse.storage.engines.sqlite.errors import OF_ONE_ROW, mapped
 from posthouse.storage.engines.sqlite.loading import load, load_sent
@@ -85,9 +91,8 @@ def append(
 
 
 def refusals(batch: Sequence[Append], error: StorageError) -> list[Outcome]:
-    """All are to be repeated later: also in a damaged database, which cannot tell whether a send is in the log."""
-    code = Code.STORAGE_FULL if isinstance(error, StorageFull) else Code.UNAVAILABLE
-    return [Refused(code, error.told)] * len(batch)
+    """All are to be repeated later."""
+    return [unsettled(error)] * len(batch)
 
 
 def _transact(

@@ -23,6 +23,7 @@ from posthouse.storage.base import (
     FeedEntry,
     FeedPosition,
     Inbox,
+    IsWanted,
     Listed,
     Outcome,
     Page,
@@ -31,8 +32,10 @@ from posthouse.storage.base import (
     StorageError,
     StorageFull,
     StorageUnavailable,
+    Unwanted,
     User,
     UserConv,
+    always,
 )
 from posthouse.storage.engines.sqlite import charters, cursors, directory, feed, lists, reading, trimming
 from posthouse.storage.engines.sqlite.appending import append, refusals
@@ -103,9 +106,16 @@ class SqliteDatabase:
 
     # Log ------------------------------------------------------------------------------------------------------
 
-    async def append(self, batch: Sequence[Append]) -> list[Outcome]:
+    async def append(self, batch: Sequence[Append], is_wanted: IsWanted = always) -> list[Outcome]:
+        """The writer alone writes: what is wanted when its turn comes needs not be asked for again."""
+
+        def work(connection: apsw.Connection) -> list[Outcome]:
+            if not is_wanted():
+                raise Unwanted
+            return self._append(connection, batch)
+
         try:
-            return await self._write(lambda connection: self._append(connection, batch))
+            return await self._write(work)
         except StorageError as error:
             return refusals(batch, error)
 

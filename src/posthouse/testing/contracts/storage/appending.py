@@ -277,6 +277,13 @@ class Appending(Opened):
         assert (summary.conv, summary.mentions) == (name, 1)
         assert seqs(await talk.entries(name)) == [1, 2]
 
+    async def test_what_is_not_wanted_any_more_is_not_stored_and_may_be_sent_again(self, talk: Talk) -> None:
+        await talk.start("c", "ann")
+        batch = [talk.send("c", "ann", text) for text in ("one", "two")]
+        outcomes = await talk.database.append(batch, lambda: False)
+        assert [outcome.code for outcome in outcomes if isinstance(outcome, Refused)] == [Code.BUSY] * 2
+        assert [done.seq for done in await talk.done(*batch)] == [2, 3]
+
     async def test_an_empty_batch_is_nothing(self, talk: Talk) -> None:
         assert await talk.append() == []
 

@@ -30,6 +30,13 @@ SAFEGUARDS = (
         ),
     ),
     Safeguard(
+        "ask-before-the-commit",
+        "G3",
+        "a node that was frozen in a transaction goes on with it, though its clients have left",
+        {"posthouse.messaging.commit:GroupCommit._is_wanted": lambda _: lambda: True},
+        (f"{_COMMIT}::test_a_stall_while_the_database_works_is_told_to_it_before_it_commits",),
+    ),
+    Safeguard(
         "lock-in-one-order",
         "G3",
         "batches over the same logs wait for each other for ever",
