@@ -76,8 +76,12 @@ class Front:
         return Counter(answers)
 
     async def _ask(self, session: aiohttp.ClientSession) -> str:
+        """Who answers. HAProxy cuts off what a node is just saying when it takes the node out."""
         async with session.get(self.url) as response:
-            return await response.text() if response.status == 200 else str(response.status)
+            try:
+                return await response.text() if response.status == 200 else str(response.status)
+            except aiohttp.ClientPayloadError:
+                return "cut off"
 
     async def until(
         self, condition: Callable[[Counter[str]], bool], within_s: float = PATIENCE_S
