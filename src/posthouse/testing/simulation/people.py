@@ -161,6 +161,12 @@ class Person:
         """True while a session stands."""
         return self._client is not None and self._client.connected
 
+    @property
+    def cornered(self) -> bool:
+        """True while they know of one node alone. Whoever started when there was one asks again soon."""
+        core = self._client._shell.core if self._client is not None else None
+        return core is not None and len(core.route._known()) < 2
+
     def tell(self) -> None:
         """Tell the histories how the sends have ended, as this device was told."""
         self._tell_outcomes()

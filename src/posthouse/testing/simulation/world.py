@@ -276,7 +276,10 @@ class World:
         absent = [
             f"{person.name} is not connected" for person in self.people.values() if not person.connected
         ]
-        return [*waiting, *lagging, *changing, *absent, *self._doubting()]
+        cornered = [
+            f"{person.name} knows of one node only" for person in self.people.values() if person.cornered
+        ]
+        return [*waiting, *lagging, *changing, *absent, *cornered, *self._doubting()]
 
     def _doubting(self) -> list[str]:
         """Nodes that have not come back to the fast path."""
