@@ -70,7 +70,13 @@ _OPTIONS = (
     _number("--nodes", type=click.IntRange(3, 16), default=3, help="Nodes."),
     _number("--databases", type=click.IntRange(1, 8), default=2, help="Databases."),
     _number("--seed", type=click.IntRange(0), default=1, help="Of random faults, and of what is said."),
-    click.option("--html", "page_file", metavar="FILE", type=_FILE, help="Write a page with charts."),
+    click.option(
+        "--html",
+        "page_file",
+        metavar="FILE",
+        type=_FILE,
+        help="Write a page with charts of all that is in the record.",
+    ),
     record_option,
     json_option,
     pass_output,
@@ -148,7 +154,9 @@ def _proof(load: "Load", options: Options) -> "Proof":
     from posthouse.load.chaos import proof
 
     asked = proof.options(load, options.nodes, options.databases, options.runs)
-    return proof.Proof(recorder(options.record_file, proof.KEY, asked, proof.programs()))
+    page = options.page_file
+    before = page.read_text("utf-8", "replace") if page is not None and page.exists() else ""
+    return proof.Proof(recorder(options.record_file, proof.KEY, asked, proof.programs()), before)
 
 
 async def _record(

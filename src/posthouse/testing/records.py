@@ -97,7 +97,11 @@ class Recorder:
         """One more row; it replaces the one with the same key."""
         self._rows[row[self._key]] = row
         if self._file is not None:
-            _write(self._file, encoded(merged(self._before, self.record(), self._key)))
+            _write(self._file, encoded(self.records()))
+
+    def records(self) -> list[Record[Row]]:
+        """What the file holds now."""
+        return merged(self._before, self.record(), self._key)
 
     def record(self) -> Record[Row]:
         """As it is now."""

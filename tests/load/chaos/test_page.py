@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from posthouse.load.chaos.chart import timeline
-from posthouse.load.chaos.page import page
-from posthouse.load.chaos.recording import Mark, Moment, Recording, summary
+from posthouse.load.chaos.page import charts, page
+from posthouse.load.chaos.recording import Mark, Moment, Recording, recorded, summary
 
 RUN = Recording(
     scenario="kill-node",
@@ -28,6 +28,10 @@ RUN = Recording(
 )
 
 
+def shown(*recordings: Recording) -> str:
+    return page(recordings, "2 cores", {}, {})
+
+
 def test_a_run_passes_when_nothing_is_broken_and_the_99th_percentile_keeps_the_budget() -> None:
     assert RUN.verdict == "pass"
     for change in (
@@ -44,7 +48,7 @@ def test_a_run_passes_when_nothing_is_broken_and_the_99th_percentile_keeps_the_b
 def test_what_could_not_be_run_has_neither_passed_nor_failed() -> None:
     skipped = msgspec.structs.replace(RUN, reason="there is no disk", pause_p99_s=None, acked=0)
     assert skipped.verdict == "skipped"
-    text = page([RUN, skipped], "2 cores")
+    text = shown(RUN, skipped)
     assert "1 of 1 scenarios" in text
     assert "1 could not be run" in text
     assert "there is no disk" in text
@@ -61,7 +65,7 @@ def test_machines_read_the_counts_without_the_timeline() -> None:
 
 def test_the_page_names_each_run_and_what_broke() -> None:
     broken = msgspec.structs.replace(RUN, scenario="wipe-cache", lost=3, breaches=("G4: <b> lacks 7",))
-    text = page([RUN, broken], "2 cores")
+    text = shown(RUN, broken)
     assert "1 of 2 scenarios" in text
     assert "3 were lost" in text
     assert "G4: &lt;b&gt; lacks 7" in text
@@ -70,16 +74,16 @@ def test_the_page_names_each_run_and_what_broke() -> None:
 
 
 def test_of_several_runs_the_worst_one_is_told() -> None:
-    assert "99 % 1.5 s or less in the worst run (" in page([msgspec.structs.replace(RUN, runs=3)], "2 cores")
-    assert "99 % 1.5 s or less (" in page([RUN], "2 cores")
+    assert "99 % 1.5 s or less in the worst run (" in shown(msgspec.structs.replace(RUN, runs=3))
+    assert "99 % 1.5 s or less (" in shown(RUN)
 
 
 def test_the_page_promises_no_reasons_that_it_does_not_give() -> None:
-    assert "reason" not in page([RUN], "2 cores").partition("The words")[2]
+    assert "reason" not in shown(RUN).partition("The words")[2]
 
 
 def test_a_page_with_nothing_broken_says_so() -> None:
-    assert "None was lost" in page([RUN], "2 cores")
+    assert "None was lost" in shown(RUN)
 
 
 def test_a_chart_is_well_formed_and_numbers_every_mark_as_the_list_beside_it_does() -> None:
@@ -87,7 +91,7 @@ def test_a_chart_is_well_formed_and_numbers_every_mark_as_the_list_beside_it_doe
     badges = [element.text for element in drawn.iter("text") if element.get("class") == "badge"]
     assert badges == ["1", "2"]
     assert [element.text for element in drawn.iter("title")] == [mark.what for mark in RUN.marks]
-    text = page([RUN], "2 cores")
+    text = shown(RUN)
     assert text.index("<b>1</b> <i>10.0 s</i> node-1 &amp; its") < text.index(
         "<b>2</b> <i>20.0 s</i> node-1 started"
     )
@@ -116,3 +120,15 @@ def test_a_run_without_deliveries_is_drawn_too() -> None:
 def test_what_is_usual_is_so_before_the_first_fault() -> None:
     dead = tuple(Moment(float(at), 500 if at < 10 else 0, 15_000 if at < 10 else 0) for at in range(60))
     assert "received, usually 15,000 a second" in timeline(msgspec.structs.replace(RUN, timeline=dead))
+
+
+def test_what_only_a_record_knows_is_shown_with_the_chart_that_a_page_has_of_it() -> None:
+    other = msgspec.structs.replace(RUN, scenario="wipe-cache", acked=2_000)
+    before = charts(shown(RUN, other))
+    known = [recorded(summary(each)) for each in (RUN, other)]
+    text = page(known, "2 cores", {"kill-node": "Run today."}, before)
+    assert text.count("<figure>") == 2
+    assert text.count("Run today.") == 1
+    assert known[0].verdict == RUN.verdict
+    again = msgspec.structs.replace(known[0], acked=999)
+    assert page([again], "2 cores", {}, before).count("<figure>") == 0, "it is not of this run"

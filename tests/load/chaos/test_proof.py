@@ -37,3 +37,11 @@ def test_rows_of_other_scenarios_stay_and_those_run_again_are_replaced(tmp_path:
 
 def test_the_page_says_where_it_was_made() -> None:
     assert " cores and " in proof(None, "kill-node").page()
+
+
+def test_the_page_shows_all_that_is_in_the_record_and_who_ran_it(tmp_path: Path) -> None:
+    proof(tmp_path / "a.json", "kill-node", "wipe-cache", reason="last week")
+    text = proof(tmp_path / "a.json", "wipe-cache").page()
+    assert text.count("<section") == 2
+    assert text.count("last week") == 2, "in the table and in its section"
+    assert text.count("Run by 20") == 2

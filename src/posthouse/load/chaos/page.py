@@ -1,9 +1,11 @@
 """The page that shows a proof to someone who has never seen the project: one HTML file, nothing loaded from elsewhere.
 
-Pure: from recordings to text. Charts are drawn as SVG, so the page needs no script.
+Pure: from recordings to text. Charts are drawn as SVG, so the page needs no script. A recording without a timeline, of
+which only the figures are known any more, has the chart that an earlier page shows beside the same figures.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from posthouse.load.chaos import chart
@@ -88,9 +90,21 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def page(recordings: Sequence[Recording], machine: str) -> str:
-    """The whole document. `machine` says in a line where and when the runs were made."""
-    sections = "".join(map(_section, recordings))
+_CHART = re.compile(r'<p class="facts">([^\n]*?)</p>(<figure>[^\n]*?</figure>)')
+
+Charts = Mapping[str, str]
+"""Figures by the facts beside which they stand."""
+
+
+def charts(page: str) -> Charts:
+    """What a page shows, to be shown again."""
+    return dict(_CHART.findall(page))
+
+
+def page(recordings: Sequence[Recording], machine: str, made: Mapping[str, str], kept: Charts) -> str:
+    """The whole document. `machine` says in a line where the runs were made, `made` of each scenario when and by what,
+    `kept` are charts of an earlier page."""
+    sections = "".join(_section(each, made.get(each.scenario, ""), kept) for each in recordings)
     words = "".join(f"<dt>{word}</dt><dd>{meaning}</dd>" for word, meaning in _WORDS)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -151,14 +165,15 @@ def _s(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds:.1f} s"
 
 
-def _section(recording: Recording) -> str:
+def _section(recording: Recording, made: str, kept: Charts) -> str:
     broken = "".join(f"<li>{escape(each)}</li>" for each in recording.breaches)
     told = f"Not run here: {escape(recording.reason)}." if recording.reason else _facts(recording)
+    figure = _figure(recording) or kept.get(told, "")
     return (
         f'<section id="{escape(recording.scenario)}"><h2>{escape(recording.title)} '
         f'<span class="{recording.verdict}">{recording.verdict}</span></h2>'
         f"<p>{escape(recording.story)}</p>{f'<ul>{broken}</ul>' if broken else ''}"
-        f'<p class="facts">{told}</p>{_figure(recording)}</section>'
+        f'{f"<p class=soft>{escape(made)}</p>" if made else ""}<p class="facts">{told}</p>{figure}</section>'
     )
 
 

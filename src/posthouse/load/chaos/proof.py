@@ -1,10 +1,16 @@
-"""What a set of runs leaves behind: one page for people, and one row of each scenario for programs."""
+"""What a set of runs leaves behind: one page for people, and one row of each scenario for programs.
+
+What is run in part replaces that part of both: the rest of a record stays, and the page shows all that is in it.
+"""
 
 from importlib.metadata import version
 from typing import Any
 
-from posthouse.load.chaos.page import page
-from posthouse.load.chaos.recording import Recording, summary
+from msgspec.structs import replace
+
+from posthouse.load.chaos.page import charts, page
+from posthouse.load.chaos.recording import Recording, recorded, summary
+from posthouse.load.chaos.scenarios import SCENARIOS
 from posthouse.load.chaos.site import Load
 from posthouse.testing.playground.programs import versions
 from posthouse.testing.records import Recorder
@@ -14,11 +20,12 @@ KEY = "scenario"
 
 
 class Proof:
-    """Recordings, and the record that is made of them."""
+    """Recordings, and the record that is made of them. `before` is the page as it was."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, before: str = "") -> None:
         self.recordings: list[Recording] = []
         self._recorder = recorder
+        self._charts = charts(before)
 
     def add(self, recording: Recording) -> None:
         """One more scenario was run."""
@@ -27,13 +34,23 @@ class Proof:
 
     def page(self) -> str:
         """The page with charts."""
-        record = self._recorder.record()
-        machine = record.machine
+        shown: dict[str, Recording] = {}
+        made: dict[str, str] = {}
+        records = self._recorder.records()
+        for record in records:
+            for each in map(recorded, record.rows):
+                if each.scenario in SCENARIOS:
+                    shown[each.scenario] = replace(each, story=SCENARIOS[each.scenario].story)
+                    made[each.scenario] = f"Run by {record.made_at} with Posthouse {record.version}."
+        shown |= {each.scenario: each for each in self.recordings}
+        machine = records[-1].machine
         told = ", ".join(f"{name} {number}" for name, number in machine.versions.items())
         return page(
-            self.recordings,
-            f"Made {record.made_at} with Posthouse {record.version} on one machine with "
-            f"{machine.cpus} cores and {machine.memory_gib:g} GiB, {machine.system}: {told}.",
+            [shown[name] for name in SCENARIOS if name in shown],
+            f"All of it ran on one machine, in the newest run one with {machine.cpus} cores and "
+            f"{machine.memory_gib:g} GiB, {machine.system}: {told}.",
+            made,
+            self._charts,
         )
 
 

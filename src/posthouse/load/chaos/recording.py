@@ -4,6 +4,7 @@ Times are seconds since the load began to be measured. A pause is how long one c
 (`pauses`). What could not be run has a reason instead, and its figures mean nothing.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -84,3 +85,10 @@ def summary(recording: Recording) -> dict[str, object]:
     left_out = ("timeline", "marks", "story")
     facts = {name: getattr(recording, name) for name in recording.__struct_fields__ if name not in left_out}
     return facts | {"verdict": recording.verdict}
+
+
+def recorded(row: Mapping[str, object]) -> Recording:
+    """What a row of a record tells of a recording: all but its story, its timeline and its marks."""
+    return msgspec.convert(
+        {name: value for name, value in row.items() if name != "verdict"} | {"story": ""}, Recording
+    )
