@@ -340,7 +340,7 @@ async def test_what_waits_behind_a_commit_that_a_stall_has_met_is_refused_for_no
 async def test_a_stall_while_the_database_works_is_told_to_it_before_it_commits(
     tasks: Tasks, clock: ManualClock
 ) -> None:
-    """But not when only the server's own entries are at stake, which nobody repeats elsewhere."""
+    """But not when it was begun around a stall: then nothing of a session is in it, and nobody repeats it elsewhere."""
     bench = Bench(clock=clock)
     bench.vigil.look()
     tasks.supervise("commit", bench.commit.run)

@@ -155,7 +155,7 @@ def _proof(load: "Load", options: Options) -> "Proof":
 
     asked = proof.options(load, options.nodes, options.databases, options.runs)
     page = options.page_file
-    before = page.read_text("utf-8", "replace") if page is not None and page.exists() else ""
+    before = page.read_text("utf-8", "replace") if page is not None and page.is_file() else ""
     return proof.Proof(recorder(options.record_file, proof.KEY, asked, proof.programs()), before)
 
 
@@ -164,12 +164,13 @@ async def _record(
 ) -> None:
     from posthouse.load.chaos.recording import summary
     from posthouse.load.chaos.scenarios import SCENARIOS
+    from posthouse.testing.records import write_whole
 
     for name in names:
         recording = await play.record(SCENARIOS[name], options.runs)
         proof.add(recording)
         if options.page_file is not None:
-            options.page_file.write_text(proof.page(), "utf-8")
+            write_whole(options.page_file, proof.page().encode())
         output.emit(summary(recording), _told(recording))
 
 

@@ -1,4 +1,5 @@
-"""Notices that the process did not run for a while: it was frozen, or its machine was.
+"""Notices that the process did not run for a while: it was stopped, or starved of its processor. (Of a machine that is
+suspended the clock may tell nothing.)
 
 Whoever was connected has given up meanwhile, and may have gone on elsewhere; what they had sent still lies here.
 """

@@ -97,7 +97,7 @@ class Recorder:
         """One more row; it replaces the one with the same key."""
         self._rows[row[self._key]] = row
         if self._file is not None:
-            _write(self._file, encoded(self.records()))
+            write_whole(self._file, encoded(self.records()))
 
     def records(self) -> list[Record[Row]]:
         """What the file holds now."""
@@ -129,8 +129,11 @@ def _read(file: Path) -> list[Record[Row]]:
     return decoded(file.read_bytes(), Row, str(file)) if file.exists() else []
 
 
-def _write(file: Path, data: bytes) -> None:
-    """Whole or not at all: a run may be ended at any moment."""
+def write_whole(file: Path, data: bytes) -> None:
+    """Or not at all: a run may be ended at any moment. What is no ordinary file is written to as it is."""
+    if file.exists() and not file.is_file():
+        file.write_bytes(data)
+        return
     new = file.with_name(f"{file.name}.new")
     new.write_bytes(data)
     new.replace(file)

@@ -124,7 +124,8 @@ def test_what_is_usual_is_so_before_the_first_fault() -> None:
 
 def test_what_only_a_record_knows_is_shown_with_the_chart_that_a_page_has_of_it() -> None:
     other = msgspec.structs.replace(RUN, scenario="wipe-cache", acked=2_000)
-    before = charts(shown(RUN, other))
+    skipped = msgspec.structs.replace(RUN, scenario="slow-disk", reason="there is none", timeline=())
+    before = charts(shown(skipped, RUN, skipped, other))
     known = [recorded(summary(each)) for each in (RUN, other)]
     text = page(known, "2 cores", {"kill-node": "Run today."}, before)
     assert text.count("<figure>") == 2

@@ -41,6 +41,7 @@ def test_the_page_says_where_it_was_made() -> None:
 
 def test_the_page_shows_all_that_is_in_the_record_and_who_ran_it(tmp_path: Path) -> None:
     proof(tmp_path / "a.json", "kill-node", "wipe-cache", reason="last week")
+    Recorder(tmp_path / "a.json", "bench", {}).put({"bench": "send", "ratio": 0.5})
     text = proof(tmp_path / "a.json", "wipe-cache").page()
     assert text.count("<section") == 2
     assert text.count("last week") == 2, "in the table and in its section"

@@ -90,7 +90,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-_CHART = re.compile(r'<p class="facts">([^\n]*?)</p>(<figure>[^\n]*?</figure>)')
+_CHART = re.compile(r'<p class="facts">([^<\n]*)</p>(<figure>[^\n]*?</figure>)')
 
 Charts = Mapping[str, str]
 """Figures by the facts beside which they stand."""

@@ -38,10 +38,11 @@ class Proof:
         made: dict[str, str] = {}
         records = self._recorder.records()
         for record in records:
-            for each in map(recorded, record.rows):
-                if each.scenario in SCENARIOS:
-                    shown[each.scenario] = replace(each, story=SCENARIOS[each.scenario].story)
-                    made[each.scenario] = f"Run by {record.made_at} with Posthouse {record.version}."
+            for row in record.rows:
+                scenario = SCENARIOS.get(row.get("scenario", ""))  # a record may hold other things as well
+                if scenario is not None:
+                    shown[scenario.name] = replace(recorded(row), story=scenario.story)
+                    made[scenario.name] = f"Run by {record.made_at} with Posthouse {record.version}."
         shown |= {each.scenario: each for each in self.recordings}
         machine = records[-1].machine
         told = ", ".join(f"{name} {number}" for name, number in machine.versions.items())

@@ -172,6 +172,23 @@ async def test_what_stays_in_doubt_is_refused_as_such_and_settled_by_a_repetitio
     assert await lonely.texts("g") == ["in doubt"]
 
 
+async def test_what_is_in_doubt_and_not_wanted_any_more_is_not_tried_again_and_again(
+    lonely: Talk, watcher: Connection
+) -> None:
+    """Nor is it said that nothing was stored."""
+    send, wanted = lonely.send("g", "ann", "in doubt"), [True]
+    database = lonely.database
+    assert isinstance(database, PostgresDatabase)
+    task = asyncio.ensure_future(database.append([send], lambda: wanted[0]))
+    (pid,) = await wait_until_waiting(watcher, "SyncRep")
+    wanted[0] = False
+    await watcher.execute("SELECT pg_cancel_backend($1)", pid)
+    (outcome,) = await task
+    assert isinstance(outcome, Refused)
+    assert outcome.code is Code.UNAVAILABLE
+    assert database._writer.retried == 1
+
+
 async def test_commits_that_hang_use_up_no_more_connections_than_there_are_writers(
     lonely: Talk, open_node: OpenNode, server: LocalPostgres, watcher: Connection
 ) -> None:

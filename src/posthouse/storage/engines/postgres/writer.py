@@ -15,7 +15,7 @@ from posthouse.kit.backoff import Backoff
 from posthouse.kit.clock import Clock
 from posthouse.kit.log import logger
 from posthouse.kit.tasks import start
-from posthouse.storage.base import StorageError, StorageUnavailable
+from posthouse.storage.base import StorageError, StorageUnavailable, Unwanted
 from posthouse.storage.engines.postgres.connection import Connection
 from posthouse.storage.engines.postgres.errors import Collided, InDoubt, Lost, ReadOnly
 from posthouse.storage.engines.postgres.probing import Backend
@@ -105,6 +105,8 @@ class Writer:
             except ReadOnly:  # this server; a new connection may find the one that has taken its place
                 if doubt is None and attempt >= 2:
                     raise
+            except Unwanted as error:  # and never will be again: what is in doubt stays so
+                raise doubt or error from None
             except StorageUnavailable:
                 if doubt is None:
                     raise
