@@ -3,14 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from posthouse.storage.base import (
-    Append,
-    Appended,
-    IsWanted,
-    Outcome,
-    Refused,
-    always,
-)
+from posthouse.storage.base import Append, Appended, IsWanted, Outcome, Refused, always
 
 
 class FakeLog:

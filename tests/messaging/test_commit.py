@@ -29,6 +29,9 @@ from posthouse.storage.base import (
 )
 from tests.messaging.fake_log import FakeLog
 
+STALLED_S = LOOK_INTERVAL_S + STALL_S + 0.01
+"""So long nobody looks."""
+
 
 def send(client_id: str, conv: str = "c") -> Append:
     return Append(
@@ -85,8 +88,11 @@ async def tasks(clock: ManualClock) -> AsyncIterator[Tasks]:
     await tasks.close()
 
 
-async def started(tasks: Tasks, limits: CommitLimits | None = None) -> Bench:
-    bench = Bench(limits)
+async def started(
+    tasks: Tasks, limits: CommitLimits | None = None, clock: ManualClock | None = None
+) -> Bench:
+    bench = Bench(limits, clock)
+    bench.vigil.look()
     tasks.supervise("commit", bench.commit.run)
     return bench
 
@@ -300,7 +306,7 @@ async def test_what_a_session_sent_around_a_stall_is_refused_for_now_and_what_fo
     lane = Lane()
     bench.submit("waits", lane)
     bench.submit("server's own")
-    await clock.advance(LOOK_INTERVAL_S + STALL_S + 0.01)  # nobody looks meanwhile
+    await clock.advance(STALLED_S)
     tasks.supervise("commit", bench.commit.run)
     await bench.commit.drained()
     bench.submit("comes", other := Lane())
@@ -321,14 +327,12 @@ async def test_what_a_session_sent_around_a_stall_is_refused_for_now_and_what_fo
 async def test_what_waits_behind_a_commit_that_a_stall_has_met_is_refused_for_now_however_late_its_turn_comes(
     tasks: Tasks, clock: ManualClock
 ) -> None:
-    bench = Bench(clock=clock)
-    bench.vigil.look()
-    tasks.supervise("commit", bench.commit.run)
+    bench = await started(tasks, clock=clock)
     bench.log.gate.clear()
     bench.submit("in flight")
     await asyncio.sleep(0.01)
     bench.submit("waits", Lane())
-    await clock.advance(LOOK_INTERVAL_S + STALL_S + 0.01)
+    await clock.advance(STALLED_S)
     bench.vigil.look()
     await clock.advance(DOUBT_S)
     bench.vigil.look()
@@ -341,15 +345,13 @@ async def test_a_stall_while_the_database_works_is_told_to_it_before_it_commits(
     tasks: Tasks, clock: ManualClock
 ) -> None:
     """But not when it was begun around a stall: then nothing of a session is in it, and nobody repeats it elsewhere."""
-    bench = Bench(clock=clock)
-    bench.vigil.look()
-    tasks.supervise("commit", bench.commit.run)
+    bench = await started(tasks, clock=clock)
     bench.submit("calm", Lane())
     await bench.commit.drained()
     assert bench.log.is_wanted()
-    await clock.advance(LOOK_INTERVAL_S + STALL_S + 0.01)
+    await clock.advance(STALLED_S)
     assert not bench.log.is_wanted()
     bench.submit("server's own")
     await bench.commit.drained()
-    await clock.advance(LOOK_INTERVAL_S + STALL_S + 0.01)
+    await clock.advance(STALLED_S)
     assert bench.log.is_wanted()

@@ -31,7 +31,7 @@ from posthouse.storage.base import (
     User,
     UserConv,
     always,
-    unsettled,
+    as_refusal,
 )
 from posthouse.storage.marks import TOP, Mark
 
@@ -94,7 +94,7 @@ class RoutedDatabase:
         try:
             return await self.databases.get(name).append(batch, is_wanted)
         except StorageError as error:
-            return [unsettled(error)] * len(batch)
+            return [as_refusal(error)] * len(batch)
 
     async def read(
         self,

@@ -35,7 +35,7 @@ from posthouse.storage.base import (
     Refused,
     StorageError,
     always,
-    unsettled,
+    as_refusal,
 )
 
 MEMBERSHIPS = (Create, Join, Leave)
@@ -151,7 +151,7 @@ class GroupCommit:
         try:
             outcomes = await asyncio.shield(task)
         except StorageError as error:
-            outcomes = [unsettled(error)] * len(batch)
+            outcomes = [as_refusal(error)] * len(batch)
         except Exception:
             self._note(
                 batch, [Refused(Code.UNAVAILABLE, "the node met a fault while committing")] * len(batch)

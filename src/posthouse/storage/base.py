@@ -455,7 +455,7 @@ class StorageCorrupt(StorageError):
     told = "the database is damaged where this lies"
 
 
-def unsettled(error: StorageError) -> Refused:
+def as_refusal(error: StorageError) -> Refused:
     """What a send is told that met an error: to be repeated. Also of a damaged database, for whether a send is in the
     log cannot be told."""
     return Refused(error.code if isinstance(error, StorageUnavailable) else Code.UNAVAILABLE, error.told)

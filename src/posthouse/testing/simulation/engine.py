@@ -32,7 +32,7 @@ from posthouse.storage.base import (
     User,
     UserConv,
     always,
-    unsettled,
+    as_refusal,
 )
 from posthouse.storage.marks import TOP, Mark
 from posthouse.storage.rows import LogKey
@@ -90,7 +90,7 @@ class SimulatedEngine:
         try:
             return await self._write(lambda: self._database.append(batch, is_still_wanted))
         except StorageUnavailable as error:
-            return [unsettled(error)] * len(batch)
+            return [as_refusal(error)] * len(batch)
 
     async def read(
         self,

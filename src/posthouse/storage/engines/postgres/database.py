@@ -37,7 +37,7 @@ from posthouse.storage.base import (
     User,
     UserConv,
     always,
-    unsettled,
+    as_refusal,
 )
 from posthouse.storage.engines.postgres import cursors, directory, feed, lists, reading, trimming
 from posthouse.storage.engines.postgres.appending import append
@@ -421,4 +421,4 @@ class PostgresDatabase:
 def _refusal(error: StorageError) -> Refused:
     if isinstance(error, Unstorable):
         return Refused(Code.INVALID_REQUEST, f"the database does not take this entry: {error}")
-    return unsettled(error)
+    return as_refusal(error)

@@ -13,13 +13,7 @@ import msgspec
 
 from posthouse.protocol.codes import Code
 from posthouse.storage.append import Repeats, needs, plan, refused_for_now, unsure
-from posthouse.storage.base import (
-    Append,
-    Outcome,
-    Refused,
-    StorageError,
-    unsettled,
-)
+from posthouse.storage.base import Append, Outcome, Refused, StorageError, as_refusal
 from posthouse.storage.engines.sqlite.bulk import Bulk
 from posthouse.storage.engines.sqlite.errors import OF_ONE_ROW, mapped
 from posthouse.storage.engines.sqlite.loading import load, load_sent
@@ -92,7 +86,7 @@ def append(
 
 def refusals(batch: Sequence[Append], error: StorageError) -> list[Outcome]:
     """All are to be repeated later."""
-    return [unsettled(error)] * len(batch)
+    return [as_refusal(error)] * len(batch)
 
 
 def _transact(
