@@ -1,5 +1,6 @@
 """Sends keep their order within a conversation, and each is settled once, whatever the server answers."""
 
+from itertools import pairwise
 from math import inf
 from typing import Any
 
@@ -125,6 +126,35 @@ def test_a_server_that_has_too_much_to_do_is_given_less_at_once_and_then_a_littl
         if most < 5:
             assert len(sends) <= 5
     assert most == 8
+
+
+def test_what_gathered_behind_a_refusal_for_now_goes_out_a_few_more_each_round() -> None:
+    """P-8.10. Else all clients would send it in the moment in which their database is back."""
+    box = outbox(*map(str, range(40)), in_flight_max=40)
+    for name in names(box.take(0.0)):
+        box.refuse(error(name, Code.UNAVAILABLE if name == "0" else Code.HELD_BACK), 0.0, 0.5)
+    rounds: list[list[str]] = []
+    while len(box):
+        rounds.append(names(box.take(40.0)))
+        for name in rounds[-1]:
+            box.ack(ack(name))
+    assert [name for names in rounds for name in names] == list(map(str, range(40)))
+    assert len(rounds[0]) == 1
+    assert all(len(after) <= len(before) + 1 for before, after in pairwise(rounds))
+    assert len(rounds) < 12
+    box.reserve()
+    box.add(item("room", "later"))
+    assert names(box.take(41.0)) == ["later"]
+
+
+def test_a_conversation_that_starts_slowly_keeps_no_other_waiting() -> None:
+    box = outbox("a", "b", in_flight_max=40)
+    for name in names(box.take(0.0)):
+        box.refuse(error(name, Code.UNAVAILABLE if name == "a" else Code.HELD_BACK), 0.0, 0.5)
+    for name in "xyz":
+        box.reserve()
+        box.add(item("other", name))
+    assert sorted(names(box.take(40.0))) == ["a", "x", "y", "z"]
 
 
 def test_after_a_lost_connection_everything_unsettled_goes_out_again_in_order() -> None:

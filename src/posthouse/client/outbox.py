@@ -1,7 +1,8 @@
 """What the application has sent and the server has not settled: in order within each conversation (G2, G3). Pure.
 
 Sends are pipelined up to `in_flight_max`. After a send was refused for now, its conversation drains: nothing goes out
-until every answer is in, then the earliest send goes alone, and only when it is settled do the others follow.
+until every answer is in, then the earliest send goes alone, and when it is settled the others follow, one more at once
+with each round: what gathered while a database was away does not come from every client in the same moment.
 """
 
 from collections import deque
@@ -34,7 +35,7 @@ class Item:
 class Lane:
     """One conversation's unsettled sends in order; those in flight stand before those that are not."""
 
-    __slots__ = ("attempts", "blocked", "in_flight", "items", "probing", "ready_at")
+    __slots__ = ("attempts", "blocked", "in_flight", "items", "probing", "ready_at", "window")
 
     def __init__(self) -> None:
         self.items: deque[Item] = deque()
@@ -43,6 +44,8 @@ class Lane:
         """A send was refused for now: nothing goes out until all is answered, then the first send alone."""
         self.probing = False
         """That first send is on its way."""
+        self.window = inf
+        """How many may be in flight now."""
         self.ready_at = -inf
         self.attempts = 0
 
@@ -55,7 +58,12 @@ class Lane:
         """The send that may go out now, if any."""
         if self.blocked:
             return self.items[0] if self.in_flight == 0 and self.ready_at <= now else None
-        return self.items[self.in_flight] if self.in_flight < len(self.items) else None
+        return self.items[self.in_flight] if self.flows else None
+
+    @property
+    def flows(self) -> bool:
+        """True when, unless it is blocked, a send may go out."""
+        return self.in_flight < len(self.items) and self.in_flight + 1 <= self.window
 
 
 class Outbox:
@@ -76,7 +84,7 @@ class Outbox:
         self._in_flight = 0
         self._in_flight_max = 0
         self._window = 0.0
-        """How many may be in flight now: halved when the server says it is too much, one more a round that works."""
+        """How many may be in flight now: halved when the server says it is too much."""
         self._open = False
         self._paused_until = -inf
 
@@ -167,7 +175,10 @@ class Outbox:
 
     def ack(self, ack: Ack) -> Item | None:
         """The send is in the log. None when it was settled before."""
-        self._window = min(self._in_flight_max, self._window + 1 / max(1.0, self._window))
+        self._window = min(self._in_flight_max, _widened(self._window))
+        found = self._by_id.get(ack.client_id)
+        if found is not None:
+            found[0].window = _widened(found[0].window)
         return self._settle(ack.client_id)
 
     def refuse(self, error: Error, now: float, uniform: float) -> Item | None:
@@ -200,7 +211,7 @@ class Outbox:
         if not item.in_flight:
             return
         self._arrive(lane, item)
-        lane.blocked, lane.probing = True, False
+        lane.blocked, lane.probing, lane.window = True, False, 1.0
         if error.code != Code.HELD_BACK:
             self.retries += 1
             lane.attempts += 1
@@ -226,7 +237,12 @@ class Outbox:
     def _lane_due(self, lane: Lane) -> float:
         if lane.blocked:
             return lane.ready_at if lane.in_flight == 0 else inf
-        return -inf if lane.in_flight < len(lane.items) else inf
+        return -inf if lane.flows else inf
+
+
+def _widened(window: float) -> float:
+    """After an ack: one more in a round of them."""
+    return window + 1 / max(1.0, window)
 
 
 def item_of(

@@ -1,6 +1,7 @@
 """The clients of a chaos run, on a single server: they talk, come back when cut off, and notice what is forged."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import msgspec
@@ -100,3 +101,17 @@ async def test_they_notice_words_that_were_exchanged_and_words_that_none_of_them
     reasons = [breach.reason for breach in verdict.breaches if breach.promise == "G2"]
     assert sum("other words" in reason for reason in reasons) == len(reworded) > 0
     assert [breach.seq for breach in verdict.breaches if "never sent" in breach.reason] == [forged.seq]
+
+
+async def test_messages_that_are_posted_late_are_noticed(crew: Crew) -> None:
+    async def some() -> bool:
+        return await delivered(crew) > 0
+
+    await crew.talk(50)
+    await until(some)
+    await crew.watch()
+    enough = time.monotonic() + 0.4
+    while time.monotonic() < enough:  # as where others use up the machine
+        pass
+    await asyncio.sleep(0.05)
+    assert (await crew.standing()).late_s > 0.3

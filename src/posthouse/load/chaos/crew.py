@@ -24,6 +24,7 @@ from posthouse.load.bench.passes import Passes
 from posthouse.load.bench.stamp import stamp_of, stamped
 from posthouse.load.chaos.content import sentences
 from posthouse.load.chaos.pauses import pause_s, wait_s
+from posthouse.load.priority import go_first
 from posthouse.model.entry import MESSAGE
 from posthouse.testing.history import History, Verdict
 
@@ -54,6 +55,7 @@ class Standing(msgspec.Struct):
     """How the clients stand now. `nodes`: sessions by node. `moved`: reconnections by user since `watch`.
 
     `endings`: why connections ended or did not come about since then, in the clients' words, the most frequent ones.
+    `late_s`: how far behind their time messages were posted since then, at worst.
     """
 
     clients: int
@@ -64,6 +66,7 @@ class Standing(msgspec.Struct):
     moved: dict[str, int]
     endings: dict[str, int]
     last_connected_at: float
+    late_s: float
 
 
 class Crew:
@@ -93,12 +96,17 @@ class Crew:
         self._connected_at: dict[str, float] = {}
         self._failed = self._retries = 0
         self._talking = False
+        self._late_s = 0.0
 
     async def close(self) -> None:
         """End all clients."""
         await self._tasks.close()
         await asyncio.gather(*(client.close() for client in self._clients.values()))
         await self._runtime.close()
+
+    async def go_first(self) -> None:
+        """Have this process run before the cluster's: what clients see is to be what the cluster does."""
+        go_first()
 
     async def enter(
         self,
@@ -142,6 +150,7 @@ class Crew:
         """Count reconnections from now on."""
         self._moved.clear()
         self._endings.clear()
+        self._late_s = 0.0
 
     async def standing(self) -> Standing:
         """How the clients stand."""
@@ -156,6 +165,7 @@ class Crew:
             moved=dict(self._moved),
             endings=dict(self._endings.most_common(ENDINGS_MAX)),
             last_connected_at=max(self._connected_at.values(), default=0.0),
+            late_s=self._late_s,
         )
 
     async def cut_off(self) -> int:
@@ -291,7 +301,9 @@ class Crew:
             self._post(
                 users[number // len(turns) % len(users)], conv, self._sentences[number % len(self._sentences)]
             )
-            due = max(due + 1 / per_s, self._clock.monotonic() - LATE_S_MAX)
+            late_s = self._clock.monotonic() - due
+            self._late_s = max(self._late_s, late_s)
+            due += max(1 / per_s, late_s - LATE_S_MAX)
             await self._clock.sleep(due - self._clock.monotonic())
 
     def _post(self, user: str, conv: str, text: str) -> None:

@@ -18,6 +18,7 @@ from posthouse.testing.playground.plan import Plan, Refused
 
 BREACHES_SHOWN_MAX = 10
 QUIET_S = 5.0
+LATE_S_TOLD = 0.25
 STEADY_SHARE = 0.8
 """Throughput is what it was when it has this share of it for three seconds, on average."""
 
@@ -107,6 +108,12 @@ class Chaos:
                 site.breaches.append(f"The cluster is {error}.")
             await site.hush()
             run = await _seen(site, scenario, windows, begun)
+            late_s = (await site.standings()).late_s
+            if late_s > LATE_S_TOLD:
+                self._tell(
+                    f"messages were posted up to {late_s:.1f} s late: the machine has too little CPU for this "
+                    "load, and the pauses hold that too; run it as root, or with a lower --rate"
+                )
         if scenario.spoils or any("not whole" in breach for breach in run.breaches):
             self.close()
         return run

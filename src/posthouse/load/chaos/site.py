@@ -82,6 +82,7 @@ class Site:
         for _ in range(WORKERS):
             worker = Worker(f"{crew.__name__}:Crew")
             self._workers.append(await self._stack.enter_async_context(worker))
+            await worker.call("go_first")
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -159,6 +160,7 @@ class Site:
             endings=dict(sum((Counter(each.endings) for each in found), Counter[str]())),
             moved={user: times for each in found for user, times in each.moved.items()},
             last_connected_at=max(each.last_connected_at for each in found),
+            late_s=max(each.late_s for each in found),
         )
 
     async def watch(self) -> None:

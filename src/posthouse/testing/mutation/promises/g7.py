@@ -1,5 +1,7 @@
 """What keeps G7: nothing is unbounded."""
 
+from math import inf
+
 from posthouse.testing.mutation import engines, instead
 from posthouse.testing.mutation.breaking import Wrapped
 from posthouse.testing.mutation.safeguard import Safeguard
@@ -61,6 +63,15 @@ SAFEGUARDS = (
             )
         },
         ("tests/client/test_outbox.py::test_a_full_outbox_refuses_and_a_settled_send_makes_room",),
+    ),
+    Safeguard(
+        "start-slowly-after-an-outage",
+        "G7",
+        "all clients send all that has gathered in the moment in which their database is back",
+        {"posthouse.client.outbox:_widened": lambda window: inf},
+        (
+            "tests/client/test_outbox.py::test_what_gathered_behind_a_refusal_for_now_goes_out_a_few_more_each_round",
+        ),
     ),
     Safeguard(
         "count-receipts-of-large-groups",
