@@ -136,6 +136,7 @@ def test_what_gathered_behind_a_refusal_for_now_goes_out_a_few_more_each_round()
     rounds: list[list[str]] = []
     while len(box):
         rounds.append(names(box.take(40.0)))
+        assert rounds[-1], "what is left never goes out"
         for name in rounds[-1]:
             box.ack(ack(name))
     assert [name for names in rounds for name in names] == list(map(str, range(40)))

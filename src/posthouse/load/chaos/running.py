@@ -19,6 +19,7 @@ from posthouse.testing.playground.plan import Plan, Refused
 BREACHES_SHOWN_MAX = 10
 QUIET_S = 5.0
 LATE_S_TOLD = 0.25
+"""The longest gap of the traffic itself is about as long."""
 STEADY_SHARE = 0.8
 """Throughput is what it was when it has this share of it for three seconds, on average."""
 
@@ -111,8 +112,8 @@ class Chaos:
             late_s = (await site.standings()).late_s
             if late_s > LATE_S_TOLD:
                 self._tell(
-                    f"messages were posted up to {late_s:.1f} s late: the machine has too little CPU for this "
-                    "load, and the pauses hold that too; run it as root, or with a lower --rate"
+                    f"messages were posted up to {late_s:.1f} s late, and the pauses hold that too: the machine has "
+                    "too little CPU for this load. Lower --rate; and as root the clients go first"
                 )
         if scenario.spoils or any("not whole" in breach for breach in run.breaches):
             self.close()
